@@ -1,0 +1,271 @@
+/**
+ * The allocator: requests, gossip and time in; answers and messages out. It owns no timer, socket or
+ * file: the ledger does the writing, the caller performs the effects and says what time it is.
+ */
+import type { Millis, PeerName } from '../mesh/base/brand.ts'
+import { millis, seconds } from '../mesh/base/brand.ts'
+import type { Random } from '../mesh/base/random.ts'
+import { err, ok, type Result, unreachable } from '../mesh/base/result.ts'
+import type { GossipFault, Merged } from '../mesh/gossip.ts'
+import type { AttachmentKey } from './attachment.ts'
+import { Answers, Asking, type Prospects } from './donation.ts'
+import type { Ledger } from './ledger.ts'
+import { encodeSpaceMessage, type SpaceMessage } from './messages.ts'
+import { ownedRanges, type Ring, withEnds } from './ring.ts'
+import { encodeDelta, type RingDelta } from './ring-codec.ts'
+import type { StoreError } from './store.ts'
+
+/**
+ * Why an address was not given:
+ * - `no-ring`: nobody has told us of a ring yet
+ * - `exhausted`: every owner of addresses was asked and has none free
+ * - `unreachable`: some owners cannot be reached or do not answer, and the others have none free
+ * - `cancelled`: the caller went away, the attachment was freed meanwhile, or we are closing
+ * - `store`: the allocation could not be written to disk
+ * - `busy`: too many are waiting already
+ */
+export interface AllocateError {
+  readonly code: 'no-ring' | 'exhausted' | 'unreachable' | 'cancelled' | 'store' | 'busy'
+  readonly text: string
+}
+
+export type AllocatorEffect =
+  | { readonly kind: 'broadcast'; readonly delta: Uint8Array }
+  /** Call `unsent` when it cannot be sent. */
+  | { readonly kind: 'send'; readonly to: PeerName; readonly message: Uint8Array }
+  /** The answer to a call of `allocate`: a host number. */
+  | { readonly kind: 'settle'; readonly request: number; readonly result: Result<number, AllocateError> }
+  /** The ring or the allocations are not what they were. */
+  | { readonly kind: 'changed' }
+  | { readonly kind: 'trouble'; readonly text: string }
+
+/** No caller waits longer than this. Runtimes give a pod's network far more, and try again. */
+const ALLOCATE_TIMEOUT: Millis = seconds(10)
+/** While somebody waits: how often to look for owners that became reachable, or may have space again. */
+const RETRY: Millis = seconds(1)
+/** Some times the most pods a node runs: whatever waits beyond these is a loop gone wild. */
+const WAITING_MAX = 1_024
+/** Names enough to know where to look. */
+const NAMED_PEERS_MAX = 3
+
+interface Waiting {
+  readonly request: number
+  readonly key: AttachmentKey
+  readonly deadline: Millis
+}
+
+export class Allocator {
+  readonly #ledger: Ledger
+  readonly #reachable: () => readonly PeerName[]
+  readonly #asking: Asking
+  readonly #answers = new Answers()
+  readonly #waiting = new Map<number, Waiting>()
+  #effects: AllocatorEffect[] = []
+
+  /** @param reachable the peers that a message can be sent to now. */
+  constructor(ledger: Ledger, random: Random, reachable: () => readonly PeerName[]) {
+    this.#ledger = ledger
+    this.#asking = new Asking(random)
+    this.#reachable = reachable
+  }
+
+  /** What is to be done since the last call, in order. */
+  drain(): readonly AllocatorEffect[] {
+    const effects = this.#effects
+    this.#effects = []
+    return effects
+  }
+
+  /** When to call `tick`, at the latest; undefined when nobody waits. */
+  wakeAt(now: Millis): Millis | undefined {
+    if (this.#waiting.size === 0) return undefined
+    const deadlines = [...this.#waiting.values()].map(({ deadline }) => deadline)
+    return millis(Math.min(...deadlines, this.#asking.wakeAt() ?? now + RETRY))
+  }
+
+  /** Keys that wait for an address, in order of arrival. */
+  pending(): readonly AttachmentKey[] {
+    return [...new Set([...this.#waiting.values()].map(({ key }) => key))]
+  }
+
+  /** Settled by an effect, at once or within 10 s. @param request a number not used before. */
+  allocate(request: number, key: AttachmentKey, now: Millis): void {
+    if (this.#waiting.size >= WAITING_MAX) {
+      this.#settle(request, err({ code: 'busy', text: `${WAITING_MAX} allocations are waiting already` }))
+      return
+    }
+    this.#waiting.set(request, { request, key, deadline: millis(now + ALLOCATE_TIMEOUT) })
+    this.#serve(now)
+  }
+
+  cancel(request: number): void {
+    if (this.#waiting.has(request)) this.#settle(request, err({ code: 'cancelled', text: 'the caller went away' }))
+  }
+
+  /** Idempotent. Whoever waits for an address of `key` gets none any more. */
+  free(key: AttachmentKey, now: Millis): Result<number | undefined, StoreError> {
+    for (const waiting of this.#waiting.values()) {
+      if (waiting.key === key) this.#settle(waiting.request, err({ code: 'cancelled', text: 'the attachment was removed meanwhile' }))
+    }
+    const released = this.#ledger.release(key)
+    if (released.ok && released.value !== undefined) {
+      this.#effects.push({ kind: 'changed' })
+      this.#serve(now)
+    }
+    return released
+  }
+
+  /** Begins the ring. The others begin with the same, or hear of it by anti-entropy. */
+  seed(ring: Ring, now: Millis): Result<void, StoreError> {
+    const seeded = this.#ledger.seed(ring)
+    if (seeded.ok) {
+      this.#effects.push({ kind: 'changed' })
+      this.#serve(now)
+    }
+    return seeded
+  }
+
+  merge(delta: RingDelta, now: Millis): Result<Merged, GossipFault> {
+    const merged = this.#ledger.merge(delta)
+    if (!merged.ok) return merged
+    const { news, faults, unwritten } = merged.value
+    if (unwritten !== undefined) this.#trouble(unwritten.text)
+    if (news.length > 0) this.#effects.push({ kind: 'changed' })
+    this.#serve(now)
+    // A boundary goes as the end of the entry before it; alone it says nothing that cannot wait.
+    const entries = news.filter(({ owner }) => owner !== undefined)
+    const ring = this.#ledger.ring
+    if (ring === undefined || entries.length === 0) return ok({ news: undefined, faults })
+    return ok({ news: encodeDelta({ ...delta, items: withEnds(ring, entries) }), faults })
+  }
+
+  receive(from: PeerName, message: SpaceMessage, now: Millis): Result<void, GossipFault> {
+    switch (message.kind) {
+      case 'ask':
+        this.#answer(from, message.id)
+        return ok(undefined)
+      case 'grant':
+        return this.#granted(from, message, now)
+      case 'denial':
+        this.#asking.answered(from, message.id, false, now)
+        this.#ask(now)
+        return ok(undefined)
+      default:
+        return unreachable(message)
+    }
+  }
+
+  /** A message to `to` could not be sent. */
+  unsent(to: PeerName, now: Millis): void {
+    this.#asking.unsent(to, now)
+    this.#ask(now)
+  }
+
+  tick(now: Millis): void {
+    for (const { request, deadline } of this.#waiting.values()) {
+      if (deadline <= now) this.#settle(request, err(this.#reason()))
+    }
+    this.#ask(now)
+  }
+
+  /** Nobody gets an answer but this any more. */
+  close(): void {
+    for (const request of this.#waiting.keys()) this.#settle(request, err({ code: 'cancelled', text: 'the router is shutting down' }))
+  }
+
+  /** How matters stand for those who wait. */
+  prospects(): Prospects {
+    return this.#asking.prospects(this.#otherOwners(), this.#reachable())
+  }
+
+  #serve(now: Millis): void {
+    for (const { request, key } of this.#waiting.values()) {
+      const allocated = this.#ledger.allocate(key)
+      if (!allocated.ok) {
+        this.#trouble(allocated.error.text)
+        this.#settle(request, err({ code: 'store', text: allocated.error.text }))
+      } else if (allocated.value !== undefined) {
+        this.#settle(request, ok(allocated.value))
+        this.#effects.push({ kind: 'changed' })
+      }
+    }
+    this.#ask(now)
+  }
+
+  #ask(now: Millis): void {
+    this.#asking.tick(now)
+    if (this.#waiting.size === 0) return
+    const ask = this.#asking.next(this.#otherOwners(), this.#reachable(), now)
+    if (ask !== undefined) this.#send(ask.peer, { kind: 'ask', id: ask.id })
+  }
+
+  #answer(from: PeerName, id: number): void {
+    const repeated = this.#answers.recall(from, id)
+    const granted = repeated === undefined ? this.#ledger.grant(from) : ok(repeated)
+    if (!granted.ok) this.#trouble(granted.error.text)
+    const delta = granted.ok ? granted.value : undefined
+    if (delta === undefined) {
+      this.#send(from, { kind: 'denial', id })
+      return
+    }
+    this.#answers.remember(from, id, delta)
+    if (repeated === undefined) this.#effects.push({ kind: 'changed' }, { kind: 'broadcast', delta: encodeDelta(delta) })
+    this.#send(from, { kind: 'grant', id, free: this.#ledger.free, delta })
+  }
+
+  #granted(from: PeerName, { id, free, delta }: SpaceMessage & { kind: 'grant' }, now: Millis): Result<void, GossipFault> {
+    const before = this.#ledger.free
+    const merged = this.#ledger.merge(delta)
+    const gained = this.#ledger.free > before
+    this.#asking.answered(from, id, gained && free > 0, now)
+    if (!merged.ok) {
+      this.#ask(now)
+      return merged
+    }
+    if (merged.value.unwritten !== undefined) this.#trouble(merged.value.unwritten.text)
+    if (merged.value.news.length > 0) this.#effects.push({ kind: 'changed' })
+    this.#serve(now)
+    return ok(undefined)
+  }
+
+  #send(to: PeerName, message: SpaceMessage): void {
+    this.#effects.push({ kind: 'send', to, message: encodeSpaceMessage(message) })
+  }
+
+  #settle(request: number, result: Result<number, AllocateError>): void {
+    this.#waiting.delete(request)
+    this.#effects.push({ kind: 'settle', request, result })
+  }
+
+  #trouble(text: string): void {
+    this.#effects.push({ kind: 'trouble', text })
+  }
+
+  /** How many host numbers each other peer owns. */
+  #otherOwners(): ReadonlyMap<PeerName, number> {
+    const owners = new Map<PeerName, number>()
+    if (this.#ledger.ring === undefined) return owners
+    for (const { owner, range } of ownedRanges(this.#ledger.ring)) {
+      if (owner !== this.#ledger.self) owners.set(owner, (owners.get(owner) ?? 0) + range.end - range.start)
+    }
+    return owners
+  }
+
+  #reason(): AllocateError {
+    if (this.#ledger.ring === undefined)
+      return { code: 'no-ring', text: 'no ring of IP ranges is known yet: no other peer has told us of one' }
+    const { denied, silent, unreachable: gone, open } = this.prospects()
+    const parts = [
+      { peers: denied, what: 'have none free' },
+      { peers: [...silent, ...open], what: 'did not answer' },
+      { peers: gone, what: 'cannot be reached' },
+    ].filter(({ peers }) => peers.length > 0)
+    const text = ['no address is free here', ...parts.map(({ peers, what }) => `${names(peers)} ${what}`)].join('; ')
+    return { code: gone.length + silent.length + open.length > 0 ? 'unreachable' : 'exhausted', text }
+  }
+}
+
+function names(peers: readonly PeerName[]): string {
+  const shown = peers.slice(0, NAMED_PEERS_MAX).join(', ')
+  return peers.length > NAMED_PEERS_MAX ? `${shown} and ${peers.length - NAMED_PEERS_MAX} more` : shown
+}

@@ -1,0 +1,140 @@
+/**
+ * Getting space from others when ours is used up, and giving it.
+ *
+ * Asking: one ask is outstanding at a time and serves everybody who waits. The donor is drawn by chance,
+ * weighted by how much each owns, among those that can be reached and did not lately deny or keep silent.
+ *
+ * Why no message, lost, late or repeated, loses or doubles space: ownership changes only in the ring, in
+ * the donor's one durable write, before anything is sent; the messages only speed up its spreading.
+ *  - An ask is lost: nothing has happened. The asker goes on to another after a while.
+ *  - A grant is lost: the ring says that the asker owns the block; the broadcast and anti-entropy tell it,
+ *    if need be much later. Should it have got space elsewhere by then, it owns more than it needed, and
+ *    gives of it when asked.
+ *  - An ask comes twice: the donor remembers its last answer to each peer and repeats it; merging a grant
+ *    twice changes nothing, also when the asker has given the block on (its versions are greater).
+ *    Should the donor have forgotten, it grants a further block: the asker's, in the ring, as above.
+ *  - The asker dies before it hears of a grant: its range waits for it in the ring, or for a takeover.
+ *  - The donor dies after its write and before its broadcast: it tells when it is back.
+ */
+import type { Millis, PeerName } from '../mesh/base/brand.ts'
+import { millis, seconds } from '../mesh/base/brand.ts'
+import { type Random, randomBelow } from '../mesh/base/random.ts'
+import type { RingDelta } from './ring-codec.ts'
+
+/** A donor answers within one round trip and one fsync; one that is silent for longer has lost the ask or is overloaded. */
+const ANSWER_TIMEOUT: Millis = seconds(2)
+/** Long enough to ask everybody else first, short enough to find what was freed meanwhile. */
+const REFUSAL_REMEMBERED: Millis = seconds(5)
+/** How long a peer's last answer still explains why there is no space: longer than anybody waits. */
+const OUTCOME_REMEMBERED: Millis = seconds(60)
+/** A repeated ask comes soon or never: the oldest answers are forgotten, which costs no space. */
+const ANSWERS_MAX = 1_024
+
+type Refusal = { readonly kind: 'denied' | 'silent'; readonly at: Millis }
+type Outstanding = { readonly peer: PeerName; readonly id: number; readonly until: Millis }
+
+/** Why there is nothing to be had: each other owner, by how it answered last. */
+export interface Prospects {
+  readonly denied: readonly PeerName[]
+  /** Reachable, but did not answer. */
+  readonly silent: readonly PeerName[]
+  readonly unreachable: readonly PeerName[]
+  /** Not asked yet. */
+  readonly open: readonly PeerName[]
+}
+
+/** Whom we asked, and who had nothing. Owns no timer: the caller says what time it is. */
+export class Asking {
+  readonly #random: Random
+  readonly #refusals = new Map<PeerName, Refusal>()
+  #outstanding: Outstanding | undefined
+
+  constructor(random: Random) {
+    this.#random = random
+  }
+
+  /** The next peer to ask, and the ask's id; undefined when one is asked already, or nobody is worth it now. */
+  next(
+    owners: ReadonlyMap<PeerName, number>,
+    reachable: readonly PeerName[],
+    now: Millis,
+  ): { readonly peer: PeerName; readonly id: number } | undefined {
+    if (this.#outstanding !== undefined) return undefined
+    const worthIt = reachable.filter((peer) => owners.has(peer) && !this.#refusedWithin(REFUSAL_REMEMBERED, peer, now))
+    const peer = this.#draw(owners, worthIt)
+    if (peer === undefined) return undefined
+    this.#outstanding = { peer, id: randomBelow(this.#random, 2 ** 32), until: millis(now + ANSWER_TIMEOUT) }
+    return this.#outstanding
+  }
+
+  /** `peer` answered. It is skipped for a while unless `more` may be had from it. */
+  answered(peer: PeerName, id: number, more: boolean, now: Millis): void {
+    if (this.#outstanding?.peer === peer && this.#outstanding.id === id) this.#outstanding = undefined
+    if (more) this.#refusals.delete(peer)
+    else this.#refuse(peer, 'denied', now)
+  }
+
+  /** The ask to `peer` could not be sent. */
+  unsent(peer: PeerName, now: Millis): void {
+    if (this.#outstanding?.peer !== peer) return
+    this.#outstanding = undefined
+    this.#refuse(peer, 'silent', now)
+  }
+
+  /** Gives up on a donor that is silent for too long. */
+  tick(now: Millis): void {
+    if (this.#outstanding !== undefined && this.#outstanding.until <= now) this.unsent(this.#outstanding.peer, now)
+    for (const peer of this.#refusals.keys()) if (!this.#refusedWithin(OUTCOME_REMEMBERED, peer, now)) this.#refusals.delete(peer)
+  }
+
+  /** When to call `tick` for the ask's sake; undefined when none is outstanding. */
+  wakeAt(): Millis | undefined {
+    return this.#outstanding?.until
+  }
+
+  prospects(owners: ReadonlyMap<PeerName, number>, reachable: readonly PeerName[]): Prospects {
+    const near = new Set(reachable)
+    const found = { denied: [] as PeerName[], silent: [] as PeerName[], unreachable: [] as PeerName[], open: [] as PeerName[] }
+    for (const peer of owners.keys()) {
+      if (near.has(peer)) found[this.#refusals.get(peer)?.kind ?? 'open'].push(peer)
+      else found.unreachable.push(peer)
+    }
+    return found
+  }
+
+  #refuse(peer: PeerName, kind: Refusal['kind'], now: Millis): void {
+    this.#refusals.set(peer, { kind, at: now })
+  }
+
+  #refusedWithin(period: Millis, peer: PeerName, now: Millis): boolean {
+    const refusal = this.#refusals.get(peer)
+    return refusal !== undefined && now < refusal.at + period
+  }
+
+  #draw(weights: ReadonlyMap<PeerName, number>, peers: readonly PeerName[]): PeerName | undefined {
+    let ticket = this.#random() * peers.reduce((sum, peer) => sum + (weights.get(peer) ?? 0), 0)
+    for (const peer of peers) {
+      ticket -= weights.get(peer) ?? 0
+      if (ticket < 0) return peer
+    }
+    return peers.at(-1)
+  }
+}
+
+/** What we granted last to each peer, so that a repeated ask gets the same block again. */
+export class Answers {
+  readonly #last = new Map<PeerName, { readonly id: number; readonly delta: RingDelta }>()
+
+  recall(peer: PeerName, id: number): RingDelta | undefined {
+    const last = this.#last.get(peer)
+    return last?.id === id ? last.delta : undefined
+  }
+
+  remember(peer: PeerName, id: number, delta: RingDelta): void {
+    this.#last.delete(peer)
+    this.#last.set(peer, { id, delta })
+    if (this.#last.size <= ANSWERS_MAX) return
+    const [oldest] = this.#last.keys()
+    if (oldest !== undefined) this.#last.delete(oldest)
+  }
+}

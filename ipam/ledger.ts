@@ -1,0 +1,195 @@
+/**
+ * What this peer knows and has promised: the ring, and which address is allocated to what. It is what
+ * applying the journal's records in order gives, at start as later: a change is worked out first, then
+ * written, and applied only once it is written. So memory is never ahead of the disk in what matters:
+ *
+ *  - a grant is on the device before anybody hears of it: we cannot come back from a power loss and
+ *    use what we gave away;
+ *  - what we are given is on the device before we allocate from it;
+ *  - an allocation or release is in the file before the caller hears of it.
+ *
+ * What others tell of the ring is kept in memory even when it cannot be written, so that a full disk
+ * does not stop the routes. No promise can be built on it: after a failed write the next change of ours
+ * must write the whole state first.
+ */
+import { type Cidr, cidrSize, formatCidr } from '../mesh/base/address.ts'
+import type { PeerName } from '../mesh/base/brand.ts'
+import { err, ok, type Result, unreachable } from '../mesh/base/result.ts'
+import type { GossipFault } from '../mesh/gossip.ts'
+import type { AttachmentKey } from './attachment.ts'
+import type { JournalRecord } from './journal.ts'
+import {
+  emptyRing,
+  grantItems,
+  mergeRing,
+  ownedRanges,
+  type Ring,
+  type RingEntry,
+  type RingItem,
+  ringItems,
+  type SeedId,
+  withEnds,
+} from './ring.ts'
+import { DELTA_ITEMS_MAX, type RingDelta } from './ring-codec.ts'
+import { Space } from './space.ts'
+import type { Store, StoreError } from './store.ts'
+import { isReserved } from './universe.ts'
+
+export interface LedgerMerge {
+  /** Entries that were new to us, as they are in our ring. */
+  readonly news: readonly RingEntry[]
+  readonly faults: readonly GossipFault[]
+  /** Set when the news could not be written: they are in memory only. */
+  readonly unwritten: StoreError | undefined
+}
+
+export class Ledger {
+  readonly self: PeerName
+  readonly universe: Cidr
+  readonly #size: number
+  readonly #store: Store
+  readonly #space: Space
+  readonly #allocations = new Map<AttachmentKey, number>()
+  #ring: Ring | undefined
+
+  constructor(self: PeerName, universe: Cidr, store: Store, recovered: readonly JournalRecord[]) {
+    this.self = self
+    this.universe = universe
+    this.#size = cidrSize(universe)
+    this.#store = store
+    this.#space = new Space(this.#size)
+    for (const record of recovered) this.#apply(record)
+  }
+
+  get ring(): Ring | undefined {
+    return this.#ring
+  }
+
+  /** Host numbers of our own that can still be allocated. */
+  get free(): number {
+    return this.#space.free
+  }
+
+  /** In order of allocation. */
+  get allocations(): ReadonlyMap<AttachmentKey, number> {
+    return this.#allocations
+  }
+
+  /** Allocated here, although the ring says that they are another's: two pods may have them. */
+  strays(): readonly number[] {
+    return this.#space.strays()
+  }
+
+  /** Begins the ring; only for a peer that has none. */
+  seed(ring: Ring): Result<void, StoreError> {
+    return this.#commit(this.#ringRecords(ring.seedId, ringItems(ring)), 'durable')
+  }
+
+  /** The same address again for the same key; undefined when none is free here. */
+  allocate(key: AttachmentKey): Result<number | undefined, StoreError> {
+    const host = this.#allocations.get(key) ?? this.#space.next()
+    if (host === undefined || this.#allocations.has(key)) return ok(host)
+    const written = this.#commit([{ kind: 'allocate', key, host }], 'buffered')
+    return written.ok ? ok(host) : written
+  }
+
+  /** The address that is free now; undefined when `key` had none. */
+  release(key: AttachmentKey): Result<number | undefined, StoreError> {
+    const host = this.#allocations.get(key)
+    if (host === undefined) return ok(undefined)
+    const written = this.#commit([{ kind: 'free', key }], 'buffered')
+    return written.ok ? ok(host) : written
+  }
+
+  /** Gives part of our free space to `to`: the entries to tell of; undefined when we have nothing to give. */
+  grant(to: PeerName): Result<RingDelta | undefined, StoreError> {
+    const block = this.#space.blockToGive()
+    if (this.#ring === undefined || block === undefined) return ok(undefined)
+    const items = grantItems(this.#ring, this.self, block, to)
+    // A grant must be one message; a block of more fragments than fit in one stays with us.
+    if (items === undefined || items.length > DELTA_ITEMS_MAX) return ok(undefined)
+    const { seedId } = this.#ring
+    const written = this.#commit(this.#ringRecords(seedId, items), 'durable')
+    return written.ok ? ok({ universe: this.universe, seedId, items }) : written
+  }
+
+  /** Takes over what is sound and news in `delta`. A ring of another beginning is refused as a whole. */
+  merge(delta: RingDelta): Result<LedgerMerge, GossipFault> {
+    const foreign = this.foreign(delta)
+    if (foreign !== undefined) return err(foreign)
+    if (delta.seedId === undefined) return ok({ news: [], faults: [], unwritten: undefined })
+    const merged = mergeRing(this.#ring ?? emptyRing(delta.seedId, this.#size), delta.items)
+    const { news, faults } = merged
+    if (news.length === 0) return ok({ news, faults, unwritten: undefined })
+    const gains = news.some(({ owner }) => owner === this.self)
+    const records = this.#ringRecords(delta.seedId, withEnds(merged.ring, news))
+    const written = this.#commit(records, gains ? 'durable' : 'buffered')
+    if (!written.ok) for (const record of records) this.#apply(record)
+    return ok({ news, faults, unwritten: written.ok ? undefined : written.error })
+  }
+
+  /** Why a message about the ring `theirs` is not for ours; undefined when it is. */
+  foreign(theirs: Omit<RingDelta, 'items'>): GossipFault | undefined {
+    const [range, ourRange] = [formatCidr(theirs.universe), formatCidr(this.universe)]
+    if (range !== ourRange) return { code: 'foreign', detail: `a ring of the range ${range}; ours is ${ourRange}` }
+    if (theirs.seedId === undefined || this.#ring === undefined || theirs.seedId === this.#ring.seedId) return undefined
+    return {
+      code: 'foreign',
+      detail: `a ring of ${range} with seed id ${theirs.seedId}; ours has ${this.#ring.seedId}: they were begun by different seed lists`,
+    }
+  }
+
+  #ringRecords(seedId: SeedId, items: readonly RingItem[]): readonly JournalRecord[] {
+    const records: JournalRecord[] = []
+    for (let at = 0; at < items.length; at += DELTA_ITEMS_MAX) {
+      const delta = { universe: this.universe, seedId, items: items.slice(at, at + DELTA_ITEMS_MAX) }
+      records.push({ kind: 'ring', delta })
+    }
+    return records
+  }
+
+  #commit(records: readonly JournalRecord[], durability: 'buffered' | 'durable'): Result<void, StoreError> {
+    const written = this.#store.broken ? this.#store.rewrite([...this.#snapshot(), ...records]) : this.#store.append(records, durability)
+    if (!written.ok) return written
+    for (const record of records) this.#apply(record)
+    // Its failure costs nothing yet: the change is in the old file. The next change tries again and tells.
+    if (this.#store.grown) this.#store.rewrite(this.#snapshot())
+    return written
+  }
+
+  /** The fewest records that give the present state. */
+  #snapshot(): readonly JournalRecord[] {
+    const ring = this.#ring === undefined ? [] : this.#ringRecords(this.#ring.seedId, ringItems(this.#ring))
+    const allocations = [...this.#allocations].map(([key, host]) => ({ kind: 'allocate', key, host }) as const)
+    return [...ring, ...allocations, { kind: 'cursor', host: this.#space.cursor }]
+  }
+
+  /** The only place where the state changes. Records of another ring, or of no host of ours, are as good as absent. */
+  #apply(record: JournalRecord): void {
+    switch (record.kind) {
+      case 'ring': {
+        const { seedId, items } = record.delta
+        if (seedId === undefined || this.foreign(record.delta) !== undefined) return
+        this.#ring = mergeRing(this.#ring ?? emptyRing(seedId, this.#size), items).ring
+        this.#space.own(ownedRanges(this.#ring).flatMap(({ owner, range }) => (owner === this.self ? [range] : [])))
+        return
+      }
+      case 'allocate':
+        if (record.host >= this.#size || isReserved(this.#size, record.host)) return
+        this.#allocations.set(record.key, record.host)
+        this.#space.take(record.host)
+        return
+      case 'free': {
+        const host = this.#allocations.get(record.key)
+        this.#allocations.delete(record.key)
+        if (host !== undefined) this.#space.release(host)
+        return
+      }
+      case 'cursor':
+        this.#space.cursor = record.host
+        return
+      default:
+        unreachable(record)
+    }
+  }
+}

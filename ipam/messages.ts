@@ -1,0 +1,66 @@
+/**
+ * What two peers say to each other about space. Big endian.
+ *
+ *   ask:    | 1 | id 4 |
+ *   grant:  | 2 | id 4 | free 4 | ring delta … |
+ *   denial: | 3 | id 4 |
+ *
+ * `free` is how many addresses the donor has left: a hint for the next choice of a donor.
+ */
+import { concatBytes } from '../mesh/base/bytes.ts'
+import { err, ok, type Result, unreachable } from '../mesh/base/result.ts'
+import type { GossipFault } from '../mesh/gossip.ts'
+import { decodeDelta, encodeDelta, type RingDelta } from './ring-codec.ts'
+
+export type SpaceMessage =
+  | { readonly kind: 'ask'; readonly id: number }
+  | { readonly kind: 'grant'; readonly id: number; readonly free: number; readonly delta: RingDelta }
+  | { readonly kind: 'denial'; readonly id: number }
+
+const Kind = { ask: 1, grant: 2, denial: 3 } as const
+const HEAD_BYTES = 5
+const GRANT_HEAD_BYTES = 9
+
+export function encodeSpaceMessage(message: SpaceMessage): Uint8Array {
+  switch (message.kind) {
+    case 'ask':
+    case 'denial':
+      return head(message.kind, [message.id])
+    case 'grant':
+      return concatBytes([head(message.kind, [message.id, message.free]), encodeDelta(message.delta)])
+    default:
+      return unreachable(message)
+  }
+}
+
+export function decodeSpaceMessage(bytes: Uint8Array): Result<SpaceMessage, GossipFault> {
+  const kind = bytes[0]
+  if (bytes.length < (kind === Kind.grant ? GRANT_HEAD_BYTES : HEAD_BYTES))
+    return malformed(`a message about space of ${bytes.length} bytes`)
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
+  const id = view.getUint32(1)
+  switch (kind) {
+    case Kind.ask:
+      return ok({ kind: 'ask', id })
+    case Kind.grant: {
+      const delta = decodeDelta(bytes.subarray(GRANT_HEAD_BYTES))
+      return delta.ok ? ok({ kind: 'grant', id, free: view.getUint32(HEAD_BYTES), delta: delta.value }) : delta
+    }
+    case Kind.denial:
+      return ok({ kind: 'denial', id })
+    default:
+      return malformed(`a message about space of kind ${kind}`)
+  }
+}
+
+function head(kind: keyof typeof Kind, numbers: readonly number[]): Uint8Array {
+  const bytes = new Uint8Array(1 + 4 * numbers.length)
+  bytes[0] = Kind[kind]
+  const view = new DataView(bytes.buffer)
+  for (const [index, number] of numbers.entries()) view.setUint32(1 + 4 * index, number)
+  return bytes
+}
+
+function malformed(detail: string): { readonly ok: false; readonly error: GossipFault } {
+  return err({ code: 'malformed', detail })
+}

@@ -1,0 +1,238 @@
+/** One stream to one peer: handshake, then messages, with heartbeats in between. Decides nothing about other connections. */
+import { type Millis, seconds } from './base/brand.ts'
+import type { Clock } from './base/clock.ts'
+import { unreachable } from './base/result.ts'
+import type { Endpoint } from './endpoint.ts'
+import { encodeFrame, FRAME_BYTES_MAX, FRAME_BYTES_MAX_BEFORE_AUTH, FrameDecoder } from './framing.ts'
+import {
+  type Authenticated,
+  type HandshakeCode,
+  type HandshakeEffect,
+  type HandshakeOptions,
+  type HandshakeState,
+  startHandshake,
+  stepHandshake,
+} from './handshake.ts'
+import { checkPulse, type Pulse, startPulse } from './heartbeat.ts'
+import { decodeMessage, encodeMessage, type GossipMessage } from './messages.ts'
+import type { Stream } from './transport.ts'
+
+/** From the open stream to the last proof, however busily the other side drips bytes. */
+const HANDSHAKE_DEADLINE: Millis = seconds(5)
+/**
+ * A neighbour with this much unread is slow: gossip for it is dropped, and anti-entropy brings it when it has caught
+ * up. Four of the longest messages: less would stall a first exchange.
+ */
+export const GOSSIP_BACKLOG_BYTES_MAX: number = 1024 * 1024
+
+/** Why a connection ended, for programs. */
+export type EndCode =
+  | HandshakeCode
+  | 'timeout'
+  | 'silence'
+  | 'frame'
+  | 'message'
+  /** The other side said goodbye, or the network did. */
+  | 'lost'
+  /** We have a better connection with this peer. */
+  | 'duplicate'
+  /** We do not want it, or not any more. */
+  | 'closed'
+
+export interface End {
+  readonly code: EndCode
+  /** One line, for people. */
+  readonly reason: string
+}
+
+export interface ConnectionPorts {
+  readonly clock: Clock
+  readonly handshake: HandshakeOptions
+  /** The other side is proved; an `End` turns it away. */
+  readonly admit: (connection: Connection, peer: Authenticated) => End | undefined
+  readonly established: (connection: Connection, peer: Authenticated) => void
+  readonly message: (connection: Connection, peer: Authenticated, message: GossipMessage) => void
+  /** Called exactly once, and last. */
+  readonly ended: (connection: Connection, end: End) => void
+}
+
+/** Bytes and messages of one connection, or of all together. */
+export interface Traffic {
+  readonly bytesIn: number
+  readonly bytesOut: number
+  readonly messagesIn: number
+  readonly messagesOut: number
+}
+
+export interface Established {
+  readonly peer: Authenticated
+  readonly since: Millis
+  /** The same moment as wall time, for people. */
+  readonly sinceWall: Millis
+}
+
+type State =
+  | { readonly kind: 'handshaking'; readonly handshake: HandshakeState }
+  | ({ readonly kind: 'established' } & Established)
+  | { readonly kind: 'ended' }
+
+export class Connection {
+  readonly outbound: boolean
+  readonly #stream: Stream
+  readonly #ports: ConnectionPorts
+  readonly #frames = new FrameDecoder()
+  readonly #traffic = { bytesIn: 0, bytesOut: 0, messagesIn: 0, messagesOut: 0 }
+  #state: State
+  #pulse: Pulse
+  #timer: Disposable
+
+  /** Takes over `stream` and begins the handshake. @param outbound we have dialled. */
+  constructor(stream: Stream, outbound: boolean, ports: ConnectionPorts) {
+    this.#stream = stream
+    this.outbound = outbound
+    this.#ports = ports
+    this.#pulse = startPulse(ports.clock.now())
+    this.#timer = ports.clock.after(HANDSHAKE_DEADLINE, () => this.end({ code: 'timeout', reason: 'the handshake did not end in time' }))
+    const [handshake, effects] = startHandshake(ports.handshake, outbound)
+    this.#state = { kind: 'handshaking', handshake }
+    stream.start({
+      received: (bytes) => this.#received(bytes),
+      closed: (reason) => this.#finish({ code: 'lost', reason }),
+    })
+    this.#perform(effects)
+  }
+
+  get remote(): Endpoint {
+    return this.#stream.remote
+  }
+
+  /** Who it is with and since when, while it is established. */
+  get established(): Established | undefined {
+    return this.#state.kind === 'established' ? this.#state : undefined
+  }
+
+  get traffic(): Traffic {
+    return this.#traffic
+  }
+
+  /** Sends gossip. False when the connection is not established, or the other side is too slow: then nothing is sent. */
+  send(message: GossipMessage): boolean {
+    if (this.#state.kind !== 'established' || this.#stream.backlogBytes > GOSSIP_BACKLOG_BYTES_MAX) return false
+    this.#write(encodeMessage(message))
+    return true
+  }
+
+  /** Ends the connection, telling the other side why if that is a peer. */
+  end(end: End): void {
+    if (this.#state.kind === 'ended') return
+    if (this.#state.kind === 'established') this.#write(encodeMessage({ kind: 'bye', reason: end.reason }))
+    this.#stream.close()
+    this.#finish(end)
+  }
+
+  #finish(end: End): void {
+    if (this.#state.kind === 'ended') return
+    this.#state = { kind: 'ended' }
+    this.#timer[Symbol.dispose]()
+    this.#ports.ended(this, end)
+  }
+
+  #received(piece: Uint8Array): void {
+    this.#traffic.bytesIn += piece.length
+    this.#pulse = { ...this.#pulse, heardAt: this.#ports.clock.now() }
+    this.#frames.push(piece)
+    while (this.#state.kind !== 'ended') {
+      const frame = this.#frames.next(this.#state.kind === 'established' ? FRAME_BYTES_MAX : FRAME_BYTES_MAX_BEFORE_AUTH)
+      if (!frame.ok) {
+        this.end({ code: 'frame', reason: frame.error })
+        return
+      }
+      if (frame.value === undefined) return
+      this.#onFrame(frame.value)
+    }
+  }
+
+  #onFrame(payload: Uint8Array): void {
+    this.#traffic.messagesIn += 1
+    if (this.#state.kind === 'handshaking') {
+      const [handshake, effects] = stepHandshake(this.#state.handshake, payload, this.#ports.handshake)
+      this.#state = { kind: 'handshaking', handshake }
+      this.#perform(effects)
+    } else if (this.#state.kind === 'established') {
+      this.#onMessage(payload, this.#state.peer)
+    }
+  }
+
+  #perform(effects: readonly HandshakeEffect[]): void {
+    for (const effect of effects) {
+      switch (effect.kind) {
+        case 'send':
+          this.#write(effect.payload)
+          break
+        case 'reject':
+          this.end({ code: effect.code, reason: effect.reason })
+          break
+        case 'done':
+          this.#onProved(effect.peer, effect.last)
+          break
+        default:
+          unreachable(effect)
+      }
+    }
+  }
+
+  #onProved(peer: Authenticated, last: Uint8Array | undefined): void {
+    const unwanted = this.#ports.admit(this, peer)
+    if (unwanted !== undefined) {
+      // Who accepted is taken for established by the other side, and can say why not; who dialled just withdraws.
+      if (!this.outbound) this.#write(encodeMessage({ kind: 'bye', reason: unwanted.reason }))
+      this.end(unwanted)
+      return
+    }
+    if (last !== undefined) this.#write(last)
+    const now = this.#ports.clock.now()
+    this.#state = { kind: 'established', peer, since: now, sinceWall: this.#ports.clock.wallTime() }
+    this.#timer[Symbol.dispose]()
+    this.#pulse = startPulse(now)
+    this.#watchPulse()
+    this.#ports.established(this, peer)
+  }
+
+  #onMessage(payload: Uint8Array, peer: Authenticated): void {
+    const decoded = decodeMessage(payload)
+    if (!decoded.ok) {
+      this.end({ code: 'message', reason: `a message ${decoded.error}` })
+      return
+    }
+    const message = decoded.value
+    if (message.kind === 'bye') {
+      this.#stream.close()
+      this.#finish({ code: 'lost', reason: `closed by the peer: ${message.reason}` })
+    } else if (message.kind !== 'heartbeat') {
+      this.#ports.message(this, peer, message)
+    }
+  }
+
+  #watchPulse(): void {
+    const { clock } = this.#ports
+    const wait = Math.max(0, this.#pulse.dueAt - clock.now()) as Millis
+    this.#timer = clock.after(wait, () => {
+      const { verdict, pulse } = checkPulse(this.#pulse, clock.now())
+      this.#pulse = pulse
+      if (verdict === 'dead') {
+        this.end({ code: 'silence', reason: 'the peer has fallen silent' })
+        return
+      }
+      if (verdict === 'beat') this.#write(encodeMessage({ kind: 'heartbeat' }))
+      this.#watchPulse()
+    })
+  }
+
+  #write(payload: Uint8Array): void {
+    const frame = encodeFrame(payload)
+    this.#pulse = { ...this.#pulse, sentAt: this.#ports.clock.now() }
+    this.#traffic.bytesOut += frame.length
+    this.#traffic.messagesOut += 1
+    this.#stream.write(frame)
+  }
+}

@@ -1,0 +1,57 @@
+/**
+ * The seam between the mesh and those who share state through it (peer records, the ring of IP ranges).
+ *
+ * A part is a join-semilattice: merging is commutative, associative and idempotent, so that messages
+ * may be lost, repeated and reordered. The mesh carries its deltas eagerly to every neighbour and
+ * repairs what was lost by anti-entropy: neighbours compare digests now and then; where these differ
+ * each sends its summary and answers the other's with what that one lacks.
+ *
+ * A part never calls the port from inside `merge`, `missing` or `receive`'s decoding: it may call it
+ * afterwards, in the same turn.
+ */
+import type { PeerName } from './base/brand.ts'
+import type { Result } from './base/result.ts'
+
+/** The longest delta, summary or unicast message that a part may hand to the mesh. */
+export const GOSSIP_MESSAGE_BYTES_MAX: number = 192 * 1024
+
+export interface GossipPart {
+  /** Its channel on the wire: short, lower-case, unique. */
+  readonly channel: string
+  /** 16 bytes, equal exactly when two peers' states are equal (up to hash collisions). */
+  digest(): Uint8Array
+  /** A compact description of what we hold, from which another peer can tell what we lack. */
+  summary(): Uint8Array
+  /** Deltas with all that the sender of `summary` lacks; each mergeable alone. */
+  missing(summary: Uint8Array): Result<readonly Uint8Array[], GossipFault>
+  /**
+   * Merges a delta that `from` sent or relayed. The value is the part of it that was news,
+   * to be relayed to our other neighbours; undefined when nothing was. Bad entries are skipped
+   * and named in `faults`; they never cost the good ones.
+   */
+  merge(delta: Uint8Array, from: PeerName): Result<Merged, GossipFault>
+  /** A unicast message from another peer's part of the same channel. */
+  receive(message: Uint8Array, from: PeerName): void
+}
+
+export interface Merged {
+  readonly news: Uint8Array | undefined
+  readonly faults: readonly GossipFault[]
+}
+
+/** What was wrong with a message of another peer. */
+export interface GossipFault {
+  readonly code: 'malformed' | 'signature' | 'limit' | 'foreign'
+  /** For people: which entry, and what is wrong with it. */
+  readonly detail: string
+}
+
+/** What the mesh offers to a part. */
+export interface GossipPort {
+  /** Sends a delta of our own to all neighbours now; whoever misses it gets it by anti-entropy. */
+  broadcast(delta: Uint8Array): void
+  /** Sends to one peer, best effort. False when it cannot be reached now. */
+  send(to: PeerName, message: Uint8Array): boolean
+  /** Peers that `send` can reach now, in order of name. */
+  reachable(): readonly PeerName[]
+}

@@ -1,0 +1,111 @@
+/** The API as a function: a request and the router's ports in, an answer out. */
+import { z } from 'zod'
+import { describeError, WeftError } from '../../mesh/base/errors.ts'
+import type { ApiError, Snapshot } from './contract.ts'
+import { renderConnections, renderIpam, renderPeers, renderStatus, renderTargets } from './status.ts'
+
+export interface ApiRequest {
+  readonly method: string
+  readonly path: string
+  readonly query: ReadonlyMap<string, string>
+  readonly body: string
+}
+
+export interface ApiResponse {
+  readonly status: number
+  readonly contentType: 'application/json' | 'text/plain; charset=utf-8'
+  readonly body: string
+}
+
+/** What the API can do with the router. */
+export interface ApiPorts {
+  snapshot(): Snapshot
+  /** @throws {WeftError} USAGE when a target is not HOST or HOST:PORT. */
+  connect(targets: readonly string[], replace: boolean): void
+  /** The targets of these that were known, and are no longer. */
+  forget(targets: readonly string[]): readonly string[]
+}
+
+interface View {
+  readonly text: (snapshot: Snapshot) => string
+  readonly json: (snapshot: Snapshot) => unknown
+}
+
+/** GET /status/PART; GET /status is the whole. */
+const VIEWS: Readonly<Record<string, View>> = {
+  connections: { text: ({ router }) => renderConnections(router.connections), json: ({ router }) => router.connections },
+  peers: { text: ({ router }) => renderPeers(router.peers), json: ({ router }) => router.peers },
+  ipam: { text: renderIpam, json: ({ ipam }) => ipam },
+  targets: { text: ({ router }) => renderTargets(router.targets), json: ({ router }) => router.targets },
+}
+
+/** The parts that `weft status PART` knows. */
+export const STATUS_PARTS: readonly string[] = Object.keys(VIEWS)
+
+/** Far more than anybody has; it bounds what one request can make us dial. */
+const TARGETS_MAX = 1_000
+const TARGET_LENGTH_MAX = 260
+
+const targetsBody = z.strictObject({
+  peers: z.array(z.string().min(1).max(TARGET_LENGTH_MAX)).max(TARGETS_MAX),
+  replace: z.boolean().optional(),
+})
+
+/** Never throws: whatever a request asks for, it gets an answer. */
+export function handleApi(request: ApiRequest, ports: ApiPorts): ApiResponse {
+  try {
+    return route(request, ports)
+  } catch (error) {
+    if (error instanceof WeftError && (error.code === 'USAGE' || error.code === 'INPUT')) return problem(400, error.message, error.hint)
+    return problem(500, describeError(error))
+  }
+}
+
+function route(request: ApiRequest, ports: ApiPorts): ApiResponse {
+  const { method, path } = request
+  if (method === 'GET') return get(request, ports) ?? problem(404, `there is no ${path}`)
+  if (method !== 'POST') return problem(405, `${method} is not allowed on ${path}`)
+  if (path === '/connect') {
+    const { peers, replace = false } = parseTargets(request.body)
+    ports.connect(peers, replace)
+    return json(200, { connected: peers })
+  }
+  if (path === '/forget') return json(200, { forgotten: ports.forget(parseTargets(request.body).peers) })
+  return problem(404, `there is no ${path}`)
+}
+
+function get({ path, query }: ApiRequest, ports: ApiPorts): ApiResponse | undefined {
+  if (path === '/report') return json(200, ports.snapshot())
+  const [, first, part, ...more] = path.split('/')
+  if (first !== 'status' || more.length > 0) return undefined
+  const view = part === undefined ? { text: renderStatus, json: (whole: Snapshot) => whole } : VIEWS[part]
+  if (view === undefined) return undefined
+  const snapshot = ports.snapshot()
+  const status = snapshot.ready || part !== undefined ? 200 : 503
+  return query.get('format') === 'text' ? plain(status, view.text(snapshot)) : json(status, view.json(snapshot))
+}
+
+function parseTargets(body: string): z.infer<typeof targetsBody> {
+  let value: unknown
+  try {
+    value = JSON.parse(body)
+  } catch (cause) {
+    throw new WeftError('INPUT', 'the request is not JSON', { cause })
+  }
+  const parsed = targetsBody.safeParse(value)
+  if (!parsed.success) throw new WeftError('INPUT', z.prettifyError(parsed.error), { hint: 'send {"peers": ["HOST[:PORT]", …]}' })
+  return parsed.data
+}
+
+function json(status: number, value: unknown): ApiResponse {
+  return { status, contentType: 'application/json', body: `${JSON.stringify(value)}\n` }
+}
+
+function plain(status: number, body: string): ApiResponse {
+  return { status, contentType: 'text/plain; charset=utf-8', body }
+}
+
+function problem(status: number, error: string, hint?: string): ApiResponse {
+  const body: ApiError = hint === undefined ? { error } : { error, hint }
+  return json(status, body)
+}

@@ -1,0 +1,125 @@
+/** The text that people read: Weave Net's wording and columns, sorted, with attributes set apart. */
+import { CONNECTION_STATES, type ConnectionReport, type OwnerReport, type PeerReport, type Snapshot } from './contract.ts'
+
+const LABEL_WIDTH = 15
+const ADDRESS_WIDTH = 21
+const STATE_WIDTH = 11
+const PEER_WIDTH = 37
+const COUNT_WIDTH = 8
+
+/** `name(nickname)`, as everywhere in the output. */
+function peerLabel({ name, nickname }: { readonly name: string; readonly nickname: string }): string {
+  return `${name}(${nickname})`
+}
+
+function section(rows: readonly (readonly [label: string, value: string])[]): string {
+  return rows.map(([label, value]) => `${label.padStart(LABEL_WIDTH)}: ${value}`).join('\n')
+}
+
+function arrow(outbound: boolean): string {
+  return outbound ? '->' : '<-'
+}
+
+/** `weft status`. */
+export function renderStatus(snapshot: Snapshot): string {
+  const { router, ipam, datapath } = snapshot
+  const { min, max } = router.protocol
+  const sections = [
+    section([['Version', snapshot.version]]),
+    section([
+      ['Service', 'router'],
+      ['Protocol', `weft ${min === max ? max : `${min}..${max}`}`],
+      ['Name', peerLabel(router)],
+      ['Encryption', router.encryption ? 'enabled' : 'disabled'],
+      ['PeerDiscovery', router.peerDiscovery ? 'enabled' : 'disabled'],
+      ['Targets', String(router.targets.length)],
+      ['Connections', connectionCounts(router.connections)],
+      ['Peers', peerCounts(router.peers)],
+    ]),
+    section([
+      ['Service', 'ipam'],
+      ['Status', ipam.status],
+      ['Range', ipam.range],
+      ['DefaultSubnet', ipam.range],
+    ]),
+    section([
+      ['Service', 'datapath'],
+      ['Status', snapshot.ready ? 'ready' : `waiting for ${snapshot.waitingFor.join(', ')}`],
+      ['Link', `vxlan (${datapath.link}, UDP ${datapath.port}) from ${datapath.underlay}`],
+      ['MTU', `${datapath.podMtuBytes} for pods, ${datapath.underlayMtuBytes} underneath`],
+      ['Routes', `${datapath.routesPresent} of ${datapath.routesWanted} present, ${datapath.repairs} repaired`],
+      ['Pods', String(datapath.pods)],
+      ...(datapath.hostAddress === undefined ? [] : [['HostAddress', datapath.hostAddress] as const]),
+      ...(datapath.error === undefined ? [] : [['Error', datapath.error] as const]),
+    ]),
+  ]
+  return `\n${sections.join('\n\n')}\n\n`
+}
+
+function connectionCounts(connections: readonly ConnectionReport[]): string {
+  const counts = CONNECTION_STATES.map((state) => ({ state, count: connections.filter((connection) => connection.state === state).length }))
+  const breakdown = counts.filter(({ count }) => count > 0).map(({ state, count }) => `${count} ${state}`)
+  return breakdown.length === 0 ? '0' : `${connections.length} (${breakdown.join(', ')})`
+}
+
+function peerCounts(peers: readonly PeerReport[]): string {
+  const established = peers.reduce((sum, peer) => sum + peer.connections.length, 0)
+  return `${peers.length} (with ${established} established connections)`
+}
+
+/** `weft status connections`: established ones first, then by address. */
+export function renderConnections(connections: readonly ConnectionReport[]): string {
+  const rank = new Map(CONNECTION_STATES.map((state, index) => [state, index]))
+  const rows = connections.toSorted((a, b) => (rank.get(a.state) ?? 0) - (rank.get(b.state) ?? 0) || compare(a.address, b.address))
+  return lines(
+    rows.map((row) => {
+      const peer = row.name === undefined ? '' : `${peerLabel({ name: row.name, nickname: row.nickname ?? '' })} `
+      return `${arrow(row.outbound)} ${row.address.padEnd(ADDRESS_WIDTH)} ${row.state.padEnd(STATE_WIDTH)} ${peer}${row.info ?? ''}`
+    }),
+  )
+}
+
+/** `weft status peers`: every peer, and below it whom it is connected with. */
+export function renderPeers(peers: readonly PeerReport[]): string {
+  return lines(
+    peers
+      .toSorted((a, b) => compare(a.name, b.name))
+      .flatMap((peer) => [
+        peerLabel(peer),
+        ...peer.connections
+          .toSorted((a, b) => compare(a.name, b.name))
+          .map(
+            (connection) =>
+              `   ${arrow(connection.outbound)} ${connection.address.padEnd(ADDRESS_WIDTH)} ${peerLabel(connection).padEnd(PEER_WIDTH)} established`,
+          ),
+      ]),
+  )
+}
+
+/** `weft status ipam`: our own line first, then the others by name. */
+export function renderIpam({ ipam, router }: Snapshot): string {
+  const rows = ipam.owners.toSorted((a, b) => Number(b.name === router.name) - Number(a.name === router.name) || compare(a.name, b.name))
+  const table = rows.map((owner) => {
+    const share = `(${(owner.share * 100).toFixed(1).padStart(4, '0')}% of total)`
+    return `${peerLabel(owner).padEnd(PEER_WIDTH)} ${String(owner.addresses).padStart(COUNT_WIDTH)} IPs ${share} ${ownerNote(owner)}`
+  })
+  return rows.length === 0 ? `${ipam.status}\n` : lines(table)
+}
+
+function ownerNote(owner: OwnerReport): string {
+  if (owner.active !== undefined) return `(${owner.active} active)`
+  return owner.reachable ? '' : '- unreachable!'
+}
+
+/** `weft status targets`: as they were given, one a line. */
+export function renderTargets(targets: readonly string[]): string {
+  return lines(targets)
+}
+
+function lines(rows: readonly string[]): string {
+  return rows.map((row) => `${row.trimEnd()}\n`).join('')
+}
+
+function compare(a: string, b: string): number {
+  return a < b ? -1 : Number(a > b)
+}

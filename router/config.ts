@@ -1,0 +1,180 @@
+/** The configuration of a router: one table of options, read once, checked, frozen. `weft run --help` is made of it. */
+import { hostname } from 'node:os'
+import { resolve } from 'node:path'
+import { type Cidr, type Ipv4, parseCidr, parseIpv4 } from '../mesh/base/address.ts'
+import { WeftError } from '../mesh/base/errors.ts'
+import { DEFAULT_RUN_DIRECTORY, DEFAULT_STATE_DIRECTORY } from './cli/paths.ts'
+
+const LOG_LEVELS = ['debug', 'info', 'warn', 'error'] as const
+export type LogLevel = (typeof LOG_LEVELS)[number]
+
+export interface Config {
+  readonly stateDirectory: string
+  readonly runDirectory: string
+  readonly nickname: string
+  readonly cluster: string
+  readonly port: number
+  readonly universe: Cidr
+  /** How the ring begins: see `parseIpamInit`. */
+  readonly ipamInit: string
+  /** The underlay address that peers use; undefined = found out. */
+  readonly advertise: Ipv4 | undefined
+  /** The MTU of the underlay; undefined = that of the interface with the underlay address. */
+  readonly mtuBytes: number | undefined
+  readonly logLevel: LogLevel
+}
+
+interface OptionRow<T> {
+  /** As commander takes it. */
+  readonly flags: string
+  readonly description: string
+  /** Taken from the environment when the flag is not given; Weave Net's names where it had one. */
+  readonly env?: string
+  readonly fallback: () => T
+  /** What --help says of the default; undefined = the fallback as text. */
+  readonly fallbackText?: string
+  /** @throws {RangeError} saying what the text is not. */
+  readonly parse: (text: string) => T
+}
+
+/** Smaller ones cannot be shared out; larger ones are not private space. */
+const RANGE_LENGTH_MIN = 8
+const RANGE_LENGTH_MAX = 29
+
+/** IPv4 requires every link to carry 576 bytes (RFC 791, section 3.2); Linux devices carry at most 65535. */
+const MTU_BYTES_MIN = 576
+const MTU_BYTES_MAX = 65_535
+
+const PRINTABLE = /^[\x21-\x7e]{1,63}$/
+
+export const OPTIONS: { readonly [K in keyof Config]: OptionRow<Config[K]> } = {
+  stateDirectory: {
+    flags: '--state-dir <dir>',
+    description: 'identity, addresses, known peers: keep it across reboots',
+    fallback: () => DEFAULT_STATE_DIRECTORY,
+    parse: (text) => resolve(text),
+  },
+  runDirectory: {
+    flags: '--run-dir <dir>',
+    description: 'the sockets api.sock and cni.sock',
+    fallback: () => DEFAULT_RUN_DIRECTORY,
+    parse: (text) => resolve(text),
+  },
+  nickname: {
+    flags: '--nickname <name>',
+    description: 'what people call this node',
+    fallback: () => hostname().slice(0, 63),
+    fallbackText: 'the host name',
+    parse: (text) => matching(text, PRINTABLE, 'a name of 1 to 63 printable characters'),
+  },
+  cluster: {
+    flags: '--cluster <id>',
+    description: 'peers of another cluster are refused',
+    fallback: () => 'weft',
+    parse: (text) => matching(text, PRINTABLE, 'a name of 1 to 63 printable characters'),
+  },
+  port: {
+    flags: '--port <number>',
+    description: 'TCP port of the mesh',
+    fallback: () => 6783,
+    parse: (text) => wholeNumber(text, 1, 65_535),
+  },
+  universe: {
+    flags: '--ipalloc-range <cidr>',
+    description: 'the addresses of all pods of the cluster',
+    env: 'IPALLOC_RANGE',
+    fallback: () => parseCidr('10.32.0.0/12'),
+    fallbackText: '10.32.0.0/12',
+    parse: parseUniverse,
+  },
+  ipamInit: {
+    flags: '--ipam-init <how>',
+    description: 'seed=NAME,NAME…: the peers (names, or `self`) that share out the range at the start; the same list on each of them',
+    env: 'IPALLOC_INIT',
+    fallback: () => '',
+    fallbackText: 'wait for the ring of another peer',
+    parse: (text) => text,
+  },
+  advertise: {
+    flags: '--advertise <address>',
+    description: 'the IPv4 address of this node that its peers use',
+    fallback: () => undefined,
+    fallbackText: 'the one towards the default route, or else the first',
+    parse: parseIpv4,
+  },
+  mtuBytes: {
+    flags: '--mtu <bytes>',
+    description: 'the MTU of the network between nodes',
+    env: 'WEAVE_MTU',
+    fallback: () => undefined,
+    fallbackText: "the interface's",
+    parse: (text) => wholeNumber(text, MTU_BYTES_MIN, MTU_BYTES_MAX),
+  },
+  logLevel: {
+    flags: '--log-level <level>',
+    description: LOG_LEVELS.join(', '),
+    fallback: () => 'info',
+    parse: parseLogLevel,
+  },
+}
+
+/**
+ * @param given the text of each option that was given, by its key; `env` is asked for the others.
+ * @throws {WeftError} USAGE that names the option.
+ */
+export function parseConfig(
+  given: Readonly<Partial<Record<keyof Config, string>>>,
+  env: Readonly<Record<string, string | undefined>>,
+): Config {
+  const read = <K extends keyof Config>(key: K): Config[K] => {
+    const row: OptionRow<Config[K]> = OPTIONS[key]
+    const fromEnv = row.env === undefined ? undefined : env[row.env]
+    const text = given[key] ?? (fromEnv === '' ? undefined : fromEnv)
+    if (text === undefined) return row.fallback()
+    try {
+      return row.parse(text)
+    } catch (cause) {
+      const source = given[key] === undefined ? `${row.env}` : row.flags.replace(/ .*/, '')
+      throw new WeftError('USAGE', `${source}: ${cause instanceof Error ? cause.message : String(cause)}`, {
+        hint: 'see `weft run --help`',
+      })
+    }
+  }
+  return Object.freeze({
+    stateDirectory: read('stateDirectory'),
+    runDirectory: read('runDirectory'),
+    nickname: read('nickname'),
+    cluster: read('cluster'),
+    port: read('port'),
+    universe: read('universe'),
+    ipamInit: read('ipamInit'),
+    advertise: read('advertise'),
+    mtuBytes: read('mtuBytes'),
+    logLevel: read('logLevel'),
+  })
+}
+
+function parseUniverse(text: string): Cidr {
+  const parsed = parseCidr(text)
+  if (parsed.length < RANGE_LENGTH_MIN || parsed.length > RANGE_LENGTH_MAX) {
+    throw new RangeError(`a cluster range is a /${RANGE_LENGTH_MIN} to a /${RANGE_LENGTH_MAX}, not ${text}`)
+  }
+  return parsed
+}
+
+function wholeNumber(text: string, min: number, max: number): number {
+  const value = /^\d{1,9}$/.test(text) ? Number(text) : Number.NaN
+  if (!(value >= min && value <= max)) throw new RangeError(`not a whole number from ${min} to ${max}: ${JSON.stringify(text)}`)
+  return value
+}
+
+function matching(text: string, pattern: RegExp, what: string): string {
+  if (!pattern.test(text)) throw new RangeError(`not ${what}: ${JSON.stringify(text)}`)
+  return text
+}
+
+function parseLogLevel(text: string): LogLevel {
+  const level = LOG_LEVELS.find((known) => known === text)
+  if (level === undefined) throw new RangeError(`not one of ${LOG_LEVELS.join(', ')}: ${JSON.stringify(text)}`)
+  return level
+}

@@ -1,0 +1,209 @@
+/** The router: builds every part in order, lets them know each other, and takes them down in reverse. */
+import { flushCompileCache } from 'node:module'
+import { attachmentKey } from '../ipam/attachment.ts'
+import { Ipam } from '../ipam/ipam.ts'
+import { parseIpamInit } from '../ipam/seed.ts'
+import { formatIpv4 } from '../mesh/base/address.ts'
+import type { PeerName } from '../mesh/base/brand.ts'
+import { type Clock, systemClock } from '../mesh/base/clock.ts'
+import { WeftError } from '../mesh/base/errors.ts'
+import type { Logger } from '../mesh/base/log.ts'
+import { systemRandom } from '../mesh/base/random.ts'
+import { loadCrypto } from '../mesh/crypto.ts'
+import { formatTarget, parseTarget, type Target } from '../mesh/endpoint.ts'
+import { loadOrCreateIdentity } from '../mesh/identity-file.ts'
+import { Mesh } from '../mesh/mesh.ts'
+import { tcpTransport } from '../mesh/transport-tcp.ts'
+import type { Snapshot } from './api/contract.ts'
+import { ApiServer } from './api/server.ts'
+import type { CliIo } from './cli/io.ts'
+import { apiSocketPath, cniSocketPath, identityPath, ipamDirectory, knownPeersPath, pendingDirectory } from './cli/paths.ts'
+import { VERSION } from './cli/version.ts'
+import { startCni } from './cni/start.ts'
+import type { Config } from './config.ts'
+import { Datapath } from './datapath/datapath.ts'
+import type { Destination } from './datapath/fib.ts'
+import { findUnderlay, type PassInput } from './datapath/pass.ts'
+import { Pods } from './datapath/pods.ts'
+import type { Underlay } from './datapath/underlay.ts'
+import { Netlink } from './kernel/netlink.ts'
+import { keepKnownPeers, readKnownPeers } from './known-peers.ts'
+import { createLog } from './log.ts'
+import { ipamReport, routerReport } from './snapshot.ts'
+
+/** The attachment of the node itself: the address from which it talks to pods. */
+const HOST_ATTACHMENT = attachmentKey('weft', 'host')
+
+/** Runs until `io.signal` aborts. What it made in the kernel stays: pods go on talking. */
+export async function runRouter(config: Config, peers: readonly string[], io: CliIo): Promise<void> {
+  const log = createLog(config.logLevel, config.nickname)
+  await using router = await startRouter(config, peers.map(targetOrThrow), log)
+  log.info({ peer: router.name, address: apiSocketPath(config.runDirectory) }, 'router started')
+  // Node would keep what it has compiled only at a clean exit, which a router may never see.
+  flushCompileCache()
+  if (!io.signal.aborted) await new Promise((resolve) => io.signal.addEventListener('abort', resolve, { once: true }))
+  log.info({ reason: String(io.signal.reason) }, 'router stops')
+}
+
+interface Router extends AsyncDisposable {
+  readonly name: PeerName
+}
+
+/** @throws {WeftError} that says which part could not start, and why. */
+async function startRouter(config: Config, targets: readonly Target[], log: Logger): Promise<Router> {
+  await using starting = new AsyncDisposableStack()
+  const clock = systemClock
+  const crypto = await loadCrypto()
+  const identity = await loadOrCreateIdentity(identityPath(config.stateDirectory), crypto)
+  const init = parseIpamInit(config.ipamInit, identity.name)
+  const netlink = starting.use(Netlink.open({ clock }))
+  const underlay = await underlayOrThrow(netlink, config)
+  const directory = ipamDirectory(config.stateDirectory)
+  const peersFile = knownPeersPath(config.stateDirectory)
+  const ipam = starting.use(
+    await Ipam.open({ self: identity.name, universe: config.universe, init, directory, clock, random: systemRandom, log }),
+  )
+  const mesh = starting.use(
+    await Mesh.start({
+      identity,
+      nickname: config.nickname,
+      cluster: config.cluster,
+      listen: { host: '0.0.0.0', port: config.port },
+      targets,
+      known: await readKnownPeers(peersFile, log),
+      transport: tcpTransport({ clock, log }),
+      crypto,
+      clock,
+      random: systemRandom,
+      log,
+      addresses: [underlay.address],
+      mtuBytes: underlay.mtuBytes,
+      zone: undefined,
+    }),
+  )
+  ipam.attach(mesh.register(ipam.part))
+  starting.use(keepKnownPeers(peersFile, mesh, { clock, log }))
+  await serve({ config, mesh, ipam, netlink, clock, log }, starting)
+  const running = starting.move()
+  return { name: identity.name, [Symbol.asyncDispose]: () => running.disposeAsync() }
+}
+
+interface Parts {
+  readonly config: Config
+  readonly mesh: Mesh
+  readonly ipam: Ipam
+  readonly netlink: Netlink
+  readonly clock: Clock
+  readonly log: Logger
+}
+
+/** The data path, and those whom it serves. */
+async function serve(parts: Parts, stack: AsyncDisposableStack): Promise<void> {
+  const { config, mesh, ipam, netlink, clock, log } = parts
+  const datapath = stack.use(
+    await Datapath.start({
+      netlink,
+      clock,
+      log,
+      wants: () => wantsOf(parts),
+      peers: () => mesh.peers().flatMap((record) => (record.name === mesh.name ? [] : record.addresses)),
+      onUnderlay: ({ address, mtuBytes }) => mesh.publish({ addresses: [address], mtuBytes }),
+    }),
+  )
+  stack.use(mesh.onChange(() => datapath.kick()))
+  stack.use(ipam.onChange(() => datapath.kick()))
+  stack.use(keepHostAddress(ipam, log))
+  const waitingFor = (): readonly string[] => [
+    ...(ipam.ranges().length > 0 ? [] : ['a ring of address ranges']),
+    ...(datapath.settled ? [] : ['the kernel']),
+    ...(ipam.ranges().length === 0 || datapath.hostAddress !== undefined ? [] : ['an address of its own']),
+  ]
+  const pods = new Pods({
+    netlink,
+    ipam,
+    clock,
+    mtuBytes: () => datapath.podMtuBytes,
+    hostAddress: () => datapath.hostAddress,
+    unavailable: () => (waitingFor().length === 0 ? undefined : `the router waits for ${waitingFor().join(', ')}`),
+  })
+  await pods.sweep(HOST_ATTACHMENT)
+  stack.use(
+    await startCni({
+      socketPath: cniSocketPath(config.runDirectory),
+      pendingDirectory: pendingDirectory(config.stateDirectory),
+      port: pods,
+      clock,
+      log,
+    }),
+  )
+  const snapshot = (): Snapshot => ({
+    ready: waitingFor().length === 0,
+    waitingFor: waitingFor(),
+    version: VERSION,
+    router: routerReport(mesh),
+    ipam: ipamReport(ipam, mesh),
+    datapath: datapath.report(),
+  })
+  const forget = (texts: readonly string[]): readonly string[] => forgetTargets(mesh, texts)
+  const connect = (texts: readonly string[], replace: boolean): void => mesh.connect(texts.map(targetOrThrow), { replace })
+  stack.use(await ApiServer.start({ path: apiSocketPath(config.runDirectory), ports: { snapshot, connect, forget }, log }))
+}
+
+function wantsOf({ config, mesh, ipam }: Parts): PassInput {
+  const destinations = mesh.peers().flatMap(({ name, addresses, mtuBytes }): [PeerName, Destination][] => {
+    const [underlay] = addresses
+    return underlay === undefined ? [] : [[name, { peer: name, underlay, mtuBytes }]]
+  })
+  return {
+    self: mesh.name,
+    universe: config.universe,
+    advertise: config.advertise,
+    mtuBytes: config.mtuBytes,
+    ranges: ipam.ranges(),
+    destinations: new Map(destinations),
+    allocations: ipam.allocations(),
+    hostAddress: ipam.lookup(HOST_ATTACHMENT),
+  }
+}
+
+/** Asks for the node's own address as soon as there is a ring, and again after every change until there is one. */
+function keepHostAddress(ipam: Ipam, log: Logger): Disposable {
+  const stop = new AbortController()
+  let asking = false
+  const ask = async (): Promise<void> => {
+    if (asking || stop.signal.aborted || ipam.lookup(HOST_ATTACHMENT) !== undefined || ipam.ranges().length === 0) return
+    asking = true
+    const result = await ipam.allocate(HOST_ATTACHMENT, stop.signal)
+    asking = false
+    if (result.ok) log.info({ address: formatIpv4(result.value) }, 'address of this node in the cluster')
+    else log.warn({ reason: result.error.text }, 'no address for this node itself')
+  }
+  const listening = ipam.onChange(() => void ask())
+  void ask()
+  return {
+    [Symbol.dispose]() {
+      stop.abort(new Error('the router stops'))
+      listening[Symbol.dispose]()
+    },
+  }
+}
+
+async function underlayOrThrow(netlink: Netlink, config: Config): Promise<Underlay> {
+  const found = await findUnderlay(netlink, config)
+  if (found.ok) return found.value
+  throw new WeftError('STATE', found.error, { hint: 'name the address with --advertise' })
+}
+
+function targetOrThrow(text: string): Target {
+  const target = parseTarget(text)
+  if (target.ok) return target.value
+  throw new WeftError('USAGE', target.error, { hint: 'name a peer as HOST or HOST:PORT' })
+}
+
+/** Those of the texts that were targets. */
+function forgetTargets(mesh: Mesh, texts: readonly string[]): readonly string[] {
+  const known = new Set(mesh.targets().map(formatTarget))
+  const gone = texts.filter((text) => known.has(formatTarget(targetOrThrow(text))))
+  mesh.forget(gone.map(targetOrThrow))
+  return gone
+}

@@ -1,0 +1,36 @@
+/**
+ * What we write on the host's end of a pod's link (its alias, `ip link show`): the attachment that it belongs to.
+ * The kernel keeps it exactly as long as the link, so that any later router knows whose link it is.
+ */
+
+import type { AttachmentKey } from '../../ipam/attachment.ts'
+import { parseAttachmentKey } from '../../ipam/attachment.ts'
+import { type Mac, parseMac } from '../kernel/mac.ts'
+
+export interface LinkNote {
+  /** The network's name in the CNI configuration. */
+  readonly network: string
+  readonly key: AttachmentKey
+  /** Of the pod's end. */
+  readonly mac: Mac
+}
+
+/** IFALIASZ (linux/if.h) less the closing zero. */
+export const ALIAS_BYTES_MAX = 255
+
+const ALIAS = /^weft network=(\S+) attachment=(\S+) mac=(\S+)$/
+
+export function renderNote({ network, key, mac }: LinkNote): string {
+  return `weft network=${network} attachment=${key} mac=${mac}`
+}
+
+/** Undefined when somebody else wrote it. */
+export function parseNote(alias: string): LinkNote | undefined {
+  const [, network, key, mac] = ALIAS.exec(alias) ?? []
+  if (network === undefined || key === undefined || mac === undefined) return undefined
+  try {
+    return { network, key: parseAttachmentKey(key), mac: parseMac(mac) }
+  } catch {
+    return undefined
+  }
+}

@@ -1,0 +1,95 @@
+/** One pass over the kernel: look, decide what must be there, bring it about. Idempotent: a second pass at once changes nothing. */
+
+import type { AttachmentKey } from '../../ipam/attachment.ts'
+import type { OwnedRange } from '../../ipam/ipam.ts'
+import { type Cidr, type Ipv4, parseIpv4 } from '../../mesh/base/address.ts'
+import type { PeerName } from '../../mesh/base/brand.ts'
+import { err, ok, type Result } from '../../mesh/base/result.ts'
+import { listAddresses } from '../kernel/addr.ts'
+import { describeKernelError, type KernelError } from '../kernel/kernel-error.ts'
+import { listLinks } from '../kernel/link.ts'
+import type { Netlink } from '../kernel/netlink.ts'
+import { getRoute } from '../kernel/route.ts'
+import { ensureVxlan } from './device.ts'
+import { computeFib, type Destination, podMtuBytes } from './fib.ts'
+import { vxlanMac } from './names.ts'
+import { localPods, podLinks } from './pod-links.ts'
+import { type Reconciled, reconcile } from './reconcile.ts'
+import { chooseUnderlay, type Underlay } from './underlay.ts'
+import { computeWants } from './wants.ts'
+
+/** What a router wants of its data path, apart from what the kernel itself says. */
+export interface PassInput {
+  readonly self: PeerName
+  readonly universe: Cidr
+  /** Given by configuration. */
+  readonly advertise: Ipv4 | undefined
+  readonly mtuBytes: number | undefined
+  readonly ranges: readonly OwnedRange[]
+  readonly destinations: ReadonlyMap<PeerName, Destination>
+  readonly allocations: ReadonlyMap<AttachmentKey, Ipv4>
+  /** This node's own address in the cluster, once it has one. */
+  readonly hostAddress: Ipv4 | undefined
+}
+
+export interface Passed {
+  readonly underlay: Underlay
+  /** This node's own address, now that the kernel has it. */
+  readonly hostAddress: Ipv4 | undefined
+  /** Indices of the VXLAN device and of pod links. */
+  readonly links: ReadonlySet<number>
+  readonly pods: number
+  readonly routesWanted: number
+  readonly unknownOwners: readonly PeerName[]
+  readonly changes: Reconciled
+}
+
+/** A lookup of where the world is; no packet is ever sent there (TEST-NET-1, RFC 5737). */
+const SOMEWHERE: Ipv4 = parseIpv4('192.0.2.1')
+
+/** The error is for people; nothing more is done after it. */
+export async function pass(netlink: Netlink, input: PassInput): Promise<Result<Passed, string>> {
+  const underlay = await findUnderlay(netlink, input)
+  if (!underlay.ok) return underlay
+  const { address, mtuBytes } = underlay.value
+  const vxlan = await ensureVxlan(netlink, { local: address, mac: vxlanMac(input.self), mtuBytes: podMtuBytes(mtuBytes) })
+  if (!vxlan.ok) return refused(vxlan.error)
+  const links = await listLinks(netlink)
+  if (!links.ok) return refused(links.error)
+  const pods = podLinks(links.value)
+  const ours = new Set([vxlan.value, ...pods.map(({ link }) => link.index)])
+  const fib = computeFib({ ...input, mtuBytes })
+  const wants = computeWants({
+    fib,
+    vxlan: vxlan.value,
+    hostAddress: input.hostAddress,
+    pods: localPods(pods, input.allocations),
+  })
+  const changes = await reconcile(netlink, wants, { vxlan: vxlan.value, links: ours })
+  if (!changes.ok) return refused(changes.error)
+  return ok({
+    underlay: underlay.value,
+    hostAddress: input.hostAddress,
+    links: ours,
+    pods: pods.length,
+    routesWanted: wants.routes.length,
+    unknownOwners: fib.unknown,
+    changes: changes.value,
+  })
+}
+
+/** Which address of this node peers use, by what the kernel says now. */
+export async function findUnderlay(
+  netlink: Netlink,
+  input: Pick<PassInput, 'universe' | 'advertise' | 'mtuBytes'>,
+): Promise<Result<Underlay, string>> {
+  const [links, addresses, route] = await Promise.all([listLinks(netlink), listAddresses(netlink), getRoute(netlink, SOMEWHERE)])
+  if (!links.ok) return refused(links.error)
+  if (!addresses.ok) return refused(addresses.error)
+  const towardsDefault = route.ok ? route.value?.source : undefined
+  return chooseUnderlay({ ...input, links: links.value, addresses: addresses.value, towardsDefault })
+}
+
+function refused(error: KernelError): Result<never, string> {
+  return err(describeKernelError(error))
+}

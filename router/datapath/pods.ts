@@ -1,0 +1,163 @@
+/** The pod network of this node, as the CNI plugin asks for it: attach, detach, check, collect. */
+
+import { type AttachmentKey, attachmentKey } from '../../ipam/attachment.ts'
+import type { Ipam } from '../../ipam/ipam.ts'
+import { formatIpv4, type Ipv4 } from '../../mesh/base/address.ts'
+import type { Clock } from '../../mesh/base/clock.ts'
+import { err, ok, type Result } from '../../mesh/base/result.ts'
+import type { AttachmentKey as PluginKey } from '../../plugin/environment.ts'
+import type {
+  AttachFailure,
+  Attachment,
+  AttachRequest,
+  CheckFailure,
+  CheckRequest,
+  DetachFailure,
+  PodNetworkPort,
+  StatusFailure,
+} from '../../plugin/port.ts'
+import { describeKernelError, type KernelError, toWeftError } from '../kernel/kernel-error.ts'
+import { deleteLink, getLink, listLinks } from '../kernel/link.ts'
+import { type Mac, parseMac } from '../kernel/mac.ts'
+import type { Netlink } from '../kernel/netlink.ts'
+import { netnsIdentity, ownNetnsIdentity } from '../kernel/netns.ts'
+import { ALIAS_BYTES_MAX, renderNote } from './alias.ts'
+import { POD_GATEWAY, POD_GATEWAY_MAC, podLinkName, podMac } from './names.ts'
+import { checkPod } from './pod-check.ts'
+import { podLinks } from './pod-links.ts'
+import { type PodWiring, wirePod } from './pod-wiring.ts'
+
+export interface PodsOptions {
+  readonly netlink: Netlink
+  readonly ipam: Ipam
+  readonly clock: Clock
+  /** The MTU for new pods. */
+  mtuBytes(): number
+  /** Our source address towards pods, once there is one. */
+  hostAddress(): Ipv4 | undefined
+  /** Why an ADD would fail now; undefined when it would not. */
+  unavailable(): string | undefined
+}
+
+/** All or nothing: what was done before a failure is undone in reverse order. */
+export class Pods implements PodNetworkPort {
+  readonly #options: PodsOptions
+
+  constructor(options: PodsOptions) {
+    this.#options = options
+  }
+
+  async attach(request: AttachRequest, signal: AbortSignal): Promise<Result<Attachment, AttachFailure>> {
+    if (netnsIdentity(request.netns.namespace) === ownNetnsIdentity()) return err({ code: 'host-namespace' })
+    if (request.addresses.length > 0)
+      return unavailableAddress(`${request.addresses.map(formatIpv4).join(', ')} asked for, and Weft chooses addresses itself`)
+    const key = ipamKey(request.key)
+    const name = podLinkName(key)
+    const existing = await getLink(this.#options.netlink, name)
+    if (!existing.ok) return kernelRefused(existing.error)
+    if (existing.value !== undefined) return err({ code: 'already-attached' })
+    await using undo = new AsyncDisposableStack()
+    const allocated = await this.#options.ipam.allocate(key, signal)
+    if (!allocated.ok) return allocated.error.code === 'cancelled' ? err({ code: 'cancelled' }) : unavailableAddress(allocated.error.text)
+    undo.defer(async () => void (await this.#options.ipam.free(key)))
+    const mac = request.mac === undefined ? podMac(allocated.value) : parseMac(request.mac)
+    const wiring = this.#wiring(request, { key, name, address: allocated.value, mac })
+    if (wiring.alias.length > ALIAS_BYTES_MAX)
+      return err({ code: 'kernel-refused', reason: 'the names of network and container are too long together' })
+    undo.defer(async () => void (await deleteLink(this.#options.netlink, name)))
+    const wired = await wirePod(this.#options, wiring, signal)
+    if (!wired.ok) return wired
+    undo.move()
+    return ok(describe(wiring))
+  }
+
+  /**
+   * Frees the addresses of pods whose links are gone: their namespaces vanished while no router ran, as in a reboot.
+   * @param except what never has a link.
+   */
+  async sweep(except: AttachmentKey): Promise<void> {
+    const { netlink, ipam } = this.#options
+    const links = await listLinks(netlink)
+    if (!links.ok) throw toWeftError(links.error)
+    const names = new Set(links.value.map(({ name }) => name))
+    const gone = [...ipam.allocations().keys()].filter((key) => key !== except && !names.has(podLinkName(key)))
+    for (const key of gone) await ipam.free(key)
+  }
+
+  detach(key: PluginKey): Promise<Result<void, DetachFailure>> {
+    return this.#remove(ipamKey(key))
+  }
+
+  async check(request: CheckRequest): Promise<Result<void, CheckFailure>> {
+    const key = ipamKey(request.key)
+    const address = this.#options.ipam.lookup(key)
+    if (address === undefined) return err({ code: 'not-attached' })
+    const faults = await checkPod(this.#options, { request, address, hostLink: podLinkName(key) })
+    return faults.length === 0 ? ok(undefined) : err({ code: 'broken', faults })
+  }
+
+  status(): Promise<Result<void, StatusFailure>> {
+    const reason = this.#options.unavailable()
+    return Promise.resolve(reason === undefined ? ok(undefined) : err({ code: 'unavailable', reason }))
+  }
+
+  async collect(network: string, keep: readonly PluginKey[]): Promise<Result<void, readonly DetachFailure[]>> {
+    const links = await listLinks(this.#options.netlink)
+    if (!links.ok) return err([refusal(links.error)])
+    const kept = new Set(keep.map(ipamKey))
+    const stale = podLinks(links.value).filter((pod) => pod.network === network && !kept.has(pod.key))
+    const removed = await Promise.all(stale.map((pod) => this.#remove(pod.key)))
+    const failures = removed.flatMap((result) => (result.ok ? [] : [result.error]))
+    return failures.length === 0 ? ok(undefined) : err(failures)
+  }
+
+  /** The link goes first: an address is free only when nobody can use it any longer. */
+  async #remove(key: AttachmentKey): Promise<Result<void, DetachFailure>> {
+    const deleted = await deleteLink(this.#options.netlink, podLinkName(key))
+    if (!deleted.ok) return err(refusal(deleted.error))
+    const freed = await this.#options.ipam.free(key)
+    return freed.ok ? ok(undefined) : err({ code: 'kernel-refused', reason: freed.error.text })
+  }
+
+  #wiring(request: AttachRequest, pod: { key: AttachmentKey; name: string; address: Ipv4; mac: Mac }): PodWiring {
+    return {
+      hostLink: pod.name,
+      podLink: request.key.ifname,
+      address: pod.address,
+      mac: pod.mac,
+      alias: renderNote({ network: request.network, key: pod.key, mac: pod.mac }),
+      mtuBytes: this.#options.mtuBytes(),
+      hostAddress: this.#options.hostAddress(),
+      netns: request.netns,
+    }
+  }
+}
+
+function describe({ hostLink, mac, mtuBytes, address }: PodWiring): Attachment {
+  const gateway = formatIpv4(POD_GATEWAY)
+  return {
+    host: { name: hostLink, mac: POD_GATEWAY_MAC },
+    pod: { mac, mtuBytes },
+    addresses: [{ address: `${formatIpv4(address)}/32`, gateway }],
+    routes: [
+      { destination: `${gateway}/32`, gateway: undefined },
+      { destination: '0.0.0.0/0', gateway },
+    ],
+  }
+}
+
+function ipamKey({ containerId, ifname }: PluginKey): AttachmentKey {
+  return attachmentKey(containerId, ifname)
+}
+
+function unavailableAddress(reason: string): Result<never, AttachFailure> {
+  return err({ code: 'address-unavailable', reason })
+}
+
+function kernelRefused(error: KernelError): Result<never, AttachFailure> {
+  return err(refusal(error))
+}
+
+function refusal(error: KernelError): DetachFailure {
+  return { code: 'kernel-refused', reason: describeKernelError(error) }
+}

@@ -1,0 +1,128 @@
+/** IPv4 routes, in the words of `ip route`. */
+import { formatCidr, formatIpv4, type Ipv4 } from '../../mesh/base/address.ts'
+import { err, ok, type Result } from '../../mesh/base/result.ts'
+import { MessageFlag } from './codec/message.ts'
+import { RtmType, type Scope } from './codec/numbers.ts'
+import {
+  decodeLookup,
+  decodeRoute,
+  type Encap,
+  encodeRoute,
+  encodeRouteDump,
+  encodeRouteQuery,
+  type Route,
+  type RouteFilter,
+} from './codec/route.ts'
+import type { KernelError } from './kernel-error.ts'
+import type { Netlink } from './netlink.ts'
+import { words } from './words.ts'
+
+/** RT_TABLE_MAIN. */
+export const MAIN_TABLE = 254
+
+/** RTPROT_BOOT: what `ip` writes when it is not told. */
+const PROTOCOL_BOOT = 3
+
+/**
+ * Equivalent to: `ip -4 route show table all|TABLE [proto PROTOCOL] [dev LINK]`. A table that does not exist is empty.
+ * A route with several next hops is listed with neither gateway nor link.
+ */
+export async function listRoutes(netlink: Netlink, filter: RouteFilter = {}): Promise<Result<readonly Route[], KernelError>> {
+  const { table, protocol, link } = filter
+  const operation = words(
+    'ip route show',
+    ['table', table ?? 'all'],
+    ['proto', protocol],
+    ['dev', link === undefined ? undefined : `if${link}`],
+  )
+  const found = await netlink.dump({ type: RtmType.getRoute, payload: encodeRouteDump(filter), operation }, decodeRoute)
+  if (!found.ok) return found.error.code === 'ENOENT' ? ok([]) : found
+  return ok(found.value.filter((route) => isListed(route, filter)))
+}
+
+/** Equivalent to: `ip route get ADDRESS`: the route that a packet of this machine to `destination` takes. ENETUNREACH when there is none. */
+export async function getRoute(netlink: Netlink, destination: Ipv4): Promise<Result<Route | undefined, KernelError>> {
+  const operation = `ip route get ${formatIpv4(destination)}`
+  const found = await netlink.query({ type: RtmType.getRoute, payload: encodeRouteQuery(destination), operation }, decodeLookup)
+  return found.ok ? ok(found.value[0]) : found
+}
+
+/** Equivalent to: `ip route add ROUTE`. EEXIST when the table has one for the same destination and priority. */
+export function addRoute(netlink: Netlink, route: Route): Promise<Result<void, KernelError>> {
+  const operation = `ip route add ${describeRoute(route)}`
+  const flags = MessageFlag.create | MessageFlag.exclusive
+  return netlink.request({ type: RtmType.newRoute, flags, payload: encodeRoute(completeRoute(route)), operation })
+}
+
+/** Equivalent to: `ip route replace ROUTE`. Takes the place of the one for the same destination and priority in the table, in one step. */
+export function replaceRoute(netlink: Netlink, route: Route): Promise<Result<void, KernelError>> {
+  const operation = `ip route replace ${describeRoute(route)}`
+  const flags = MessageFlag.create | MessageFlag.replace
+  return netlink.request({ type: RtmType.newRoute, flags, payload: encodeRoute(completeRoute(route)), operation })
+}
+
+/** Equivalent to: `ip route delete ROUTE`: the first that has all that is given (the table is the main one when absent). Not there is success. */
+export async function deleteRoute(netlink: Netlink, route: Route): Promise<Result<void, KernelError>> {
+  const operation = `ip route delete ${describeRoute(route)}`
+  const payload = encodeRoute({ ...route, table: route.table ?? MAIN_TABLE })
+  const result = await netlink.request({ type: RtmType.deleteRoute, payload, operation })
+  return !result.ok && !isAbsent(result.error) ? err(result.error) : ok(undefined)
+}
+
+/** With all that `addRoute` fills in, as the kernel will list it. */
+export function completeRoute(route: Route): Route {
+  const { type = 'unicast', protocol = PROTOCOL_BOOT, table = MAIN_TABLE, onlink = false, priority = 0 } = route
+  return { ...route, type, protocol, table, onlink, priority, scope: route.scope ?? defaultScope(route) }
+}
+
+/** All that matters of a route, for `diff`: equal for one that is wanted and the same as listed. */
+export function routeKey(route: Route): string {
+  const { destination, type, gateway, link, scope, protocol, table, source, mtuBytes, onlink, priority, encap } = completeRoute(route)
+  const hop = [gateway, link, onlink, encap === undefined ? '' : encapKey(encap)]
+  return [destination.base, destination.length, type, scope, protocol, table, source, mtuBytes, priority, ...hop].join()
+}
+
+function encapKey({ id, destination, source, ttl, tos, dontFragment = false, checksum = false }: Encap): string {
+  return [id, destination, source, ttl, tos, dontFragment, checksum].join(':')
+}
+
+function defaultScope({ type = 'unicast', gateway }: Route): Scope {
+  if (type === 'local') return 'host'
+  const direct = type === 'broadcast' || type === 'multicast' || type === 'anycast' || (type === 'unicast' && gateway === undefined)
+  return direct ? 'link' : 'global'
+}
+
+/** Kernels without strict checks do not filter. */
+function isListed(route: Route, { table, protocol, link }: RouteFilter): boolean {
+  return (
+    (table === undefined || route.table === table) &&
+    (protocol === undefined || route.protocol === protocol) &&
+    (link === undefined || route.link === link)
+  )
+}
+
+function isAbsent({ code }: KernelError): boolean {
+  return code === 'ESRCH' || code === 'ENODEV'
+}
+
+/** As `ip route` would be told it. */
+export function describeRoute(route: Route): string {
+  const { destination, type, gateway, link, scope, protocol, table, source, mtuBytes, onlink, priority, encap } = route
+  const ip = (address: Ipv4 | undefined): string | undefined => (address === undefined ? undefined : formatIpv4(address))
+  return words(
+    type === undefined || type === 'unicast' ? '' : type,
+    destination.length === 0 ? 'default' : formatCidr(destination),
+    encap === undefined
+      ? ''
+      : words('encap ip', ['id', encap.id], ['src', ip(encap.source)], ['dst', ip(encap.destination)], encap.checksum ? 'csum' : ''),
+    ['via', ip(gateway)],
+    ['dev', link === undefined ? undefined : `if${link}`],
+    onlink ? 'onlink' : '',
+    ['src', ip(source)],
+    ['mtu', mtuBytes],
+    ['scope', scope],
+    ['table', table],
+    ['proto', protocol],
+    ['metric', priority],
+  )
+}

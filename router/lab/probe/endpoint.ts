@@ -1,0 +1,114 @@
+/** One pod as the check sees it: sockets inside its network namespace, all held by this one process. */
+import { closeSync } from 'node:fs'
+import { type Ipv4, parseIpv4 } from '../../../mesh/base/address.ts'
+import type { Clock } from '../../../mesh/base/clock.ts'
+import { describeError } from '../../../mesh/base/errors.ts'
+import { err } from '../../../mesh/base/result.ts'
+import type { Fd, Native } from '../../kernel/native.ts'
+import { openNetns } from '../../kernel/netns.ts'
+import { IcmpProbe } from './icmp-probe.ts'
+import type { Outcome } from './pending.ts'
+import type { CheckName } from './report.ts'
+import { AF_INET, IP_MTU, SOCK_DGRAM, SOL_IP, sockaddrIn } from './sockaddr.ts'
+import { TcpProbe } from './tcp-probe.ts'
+import { UdpProbe } from './udp-probe.ts'
+
+/** What `ping` sends unless told otherwise: 56 bytes and the headers. */
+const SMALL_PACKET_BYTES = 84
+
+/** Set apart for documentation (RFC 5737): nobody answers there, so that no path of its own was ever learned for it. */
+const NOWHERE: Ipv4 = parseIpv4('192.0.2.1')
+
+/** Who is to be checked. */
+export interface ProbeTarget {
+  readonly name: string
+  readonly address: Ipv4
+  /** Of its network namespace. */
+  readonly namespacePath: string
+}
+
+export interface ProbePorts {
+  readonly native: Native
+  readonly clock: Clock
+  /** 32 bits that no other check uses. */
+  readonly run: number
+}
+
+/** Owns the sockets of one pod. */
+export class ProbeEndpoint implements AsyncDisposable {
+  readonly address: Ipv4
+  /** What the pod's default route carries: the biggest packet that the pod may think of. */
+  readonly mtuBytes: number
+  readonly #icmp: IcmpProbe
+  readonly #udp: UdpProbe
+  readonly #tcp: TcpProbe
+  readonly #resources: AsyncDisposableStack
+
+  private constructor(address: Ipv4, parts: Parts) {
+    this.address = address
+    this.mtuBytes = parts.mtuBytes
+    this.#icmp = parts.icmp
+    this.#udp = parts.udp
+    this.#tcp = parts.tcp
+    this.#resources = parts.resources
+  }
+
+  /** @throws {Error} when the namespace is not there, has no default route, or sockets cannot be made in it. */
+  static async open({ address, namespacePath }: ProbeTarget, { native, clock, run }: ProbePorts): Promise<ProbeEndpoint> {
+    await using stack = new AsyncDisposableStack()
+    const netns = stack.adopt(openNetns(namespacePath), closeSync)
+    const parts = {
+      mtuBytes: routeMtu(native, netns),
+      icmp: stack.use(new IcmpProbe(netns, { native, clock, identifier: run & 0xffff })),
+      udp: stack.use(await UdpProbe.open(netns, { native, clock, own: address, run })),
+      tcp: stack.use(await TcpProbe.open(netns, { native, clock })),
+    }
+    return new ProbeEndpoint(address, { ...parts, resources: stack.move() })
+  }
+
+  /** Never throws: whatever goes wrong is the outcome. */
+  async check(name: CheckName, to: ProbeEndpoint): Promise<Outcome> {
+    try {
+      return await this.#run(name, to)
+    } catch (error) {
+      return err(describeError(error))
+    }
+  }
+
+  #run(name: CheckName, to: ProbeEndpoint): Promise<Outcome> {
+    switch (name) {
+      case 'ping':
+        return this.#icmp.ping(to.address, SMALL_PACKET_BYTES)
+      case 'fullMtu':
+        return this.#icmp.ping(to.address, this.mtuBytes)
+      case 'udp64k':
+        return this.#udp.send(to.address, to.#udp.port)
+      case 'tcp':
+        return this.#tcp.echo(to.address, to.#tcp.port)
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#resources.disposeAsync()
+  }
+}
+
+interface Parts {
+  readonly mtuBytes: number
+  readonly icmp: IcmpProbe
+  readonly udp: UdpProbe
+  readonly tcp: TcpProbe
+  readonly resources: AsyncDisposableStack
+}
+
+/** Sends nothing: connecting a UDP socket only looks up the route. */
+function routeMtu(native: Native, netns: Fd): number {
+  const socket = native.socket(netns, AF_INET, SOCK_DGRAM, 0)
+  try {
+    native.connect(socket, sockaddrIn(NOWHERE, 9))
+    const value = native.getsockopt(socket, SOL_IP, IP_MTU, 4)
+    return new DataView(value.buffer, value.byteOffset, value.byteLength).getUint32(0, true)
+  } finally {
+    native.close(socket)
+  }
+}

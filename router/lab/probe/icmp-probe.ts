@@ -1,0 +1,116 @@
+/** Pings from inside one network namespace, through a raw socket. */
+import { formatIpv4, type Ipv4 } from '../../../mesh/base/address.ts'
+import { bytesEqual } from '../../../mesh/base/bytes.ts'
+import type { Clock } from '../../../mesh/base/clock.ts'
+import { describeError, errnoCode } from '../../../mesh/base/errors.ts'
+import { err } from '../../../mesh/base/result.ts'
+import type { Fd, Native } from '../../kernel/native.ts'
+import { decodeIcmp, encodeEchoRequest, ICMP_HEADER_BYTES, IPV4_HEADER_BYTES, UNWANTED_TYPES } from './icmp.ts'
+import { ANSWER_WITHIN, type Outcome, Pending, SUCCESS } from './pending.ts'
+import {
+  AF_INET,
+  ICMP_FILTER,
+  IP_MTU_DISCOVER,
+  IP_PMTUDISC_PROBE,
+  IPPROTO_ICMP,
+  int32,
+  SO_RCVBUFFORCE,
+  SOCK_RAW,
+  SOL_IP,
+  SOL_RAW,
+  SOL_SOCKET,
+  sockaddrIn,
+} from './sockaddr.ts'
+
+const RECEIVE_BUFFER_BYTES = 4 * 1024 * 1024
+const PACKET_BYTES_MAX = 65_535
+const SEQUENCES = 0x1_0000
+
+export interface IcmpProbeOptions {
+  readonly native: Native
+  readonly clock: Clock
+  /** 16 bits; tells our echo requests from those of other programs in the namespace. */
+  readonly identifier: number
+}
+
+/** Owns one raw socket. */
+export class IcmpProbe implements Disposable {
+  readonly #native: Native
+  readonly #fd: Fd
+  readonly #watch: number
+  readonly #identifier: number
+  readonly #pending: Pending
+  readonly #sent = new Map<number, { readonly to: Ipv4; readonly payload: Uint8Array }>()
+  readonly #buffer: Uint8Array = new Uint8Array(PACKET_BYTES_MAX)
+  #sequence = 0
+
+  constructor(netns: Fd, { native, clock, identifier }: IcmpProbeOptions) {
+    this.#native = native
+    this.#identifier = identifier
+    this.#pending = new Pending(clock)
+    this.#fd = native.socket(netns, AF_INET, SOCK_RAW, IPPROTO_ICMP)
+    native.setsockopt(this.#fd, SOL_RAW, ICMP_FILTER, int32(UNWANTED_TYPES))
+    native.setsockopt(this.#fd, SOL_IP, IP_MTU_DISCOVER, int32(IP_PMTUDISC_PROBE))
+    native.setsockopt(this.#fd, SOL_SOCKET, SO_RCVBUFFORCE, int32(RECEIVE_BUFFER_BYTES))
+    this.#watch = native.watch(this.#fd, true, () => this.#receive())
+  }
+
+  /** One echo request that may not be fragmented. @param packetBytes with the IP header. */
+  async ping(to: Ipv4, packetBytes: number): Promise<Outcome> {
+    const sequence = this.#sequence
+    this.#sequence = (this.#sequence + 1) % SEQUENCES
+    const payload = patternOf(packetBytes - IPV4_HEADER_BYTES - ICMP_HEADER_BYTES, sequence)
+    const answer = this.#pending.ask(sequence, `no reply in ${ANSWER_WITHIN / 1_000} s`)
+    this.#sent.set(sequence, { to, payload })
+    const refused = this.#send(encodeEchoRequest({ identifier: this.#identifier, sequence }, payload), to)
+    if (refused !== undefined) this.#pending.answer(sequence, err(refused))
+    try {
+      return await answer
+    } finally {
+      this.#sent.delete(sequence)
+    }
+  }
+
+  /** Why it could not be sent. */
+  #send(packet: Uint8Array, to: Ipv4): string | undefined {
+    try {
+      const accepted = this.#native.send(this.#fd, packet, sockaddrIn(to), [])
+      return accepted === undefined ? 'the send buffer is full' : undefined
+    } catch (error) {
+      if (errnoCode(error) === 'EMSGSIZE') return `a packet of ${packet.length + IPV4_HEADER_BYTES} bytes is too big for the first device`
+      return describeError(error)
+    }
+  }
+
+  #receive(): void {
+    for (;;) {
+      const received = this.#native.receive(this.#fd, this.#buffer)
+      if (received === undefined) return
+      this.#take(this.#buffer.subarray(0, received.bytes))
+    }
+  }
+
+  #take(packet: Uint8Array): void {
+    const message = decodeIcmp(packet)
+    if (message === undefined || message.identifier !== this.#identifier) return
+    const sent = this.#sent.get(message.sequence)
+    if (sent === undefined) return
+    if (message.kind === 'refused') {
+      this.#pending.answer(message.sequence, err(`${formatIpv4(message.from)} says: ${message.reason}`))
+    } else if (message.from !== sent.to) {
+      this.#pending.answer(message.sequence, err(`${formatIpv4(message.from)} answered instead`))
+    } else {
+      this.#pending.answer(message.sequence, bytesEqual(message.payload, sent.payload) ? SUCCESS : err('the reply has other bytes'))
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.#native.unwatch(this.#watch)
+    this.#native.close(this.#fd)
+  }
+}
+
+/** Different for each request, so that a late reply to another one does not pass for this one's. */
+function patternOf(bytes: number, sequence: number): Uint8Array {
+  return Uint8Array.from({ length: bytes }, (_, at) => (at + sequence * 7) & 0xff)
+}

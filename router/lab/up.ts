@@ -1,0 +1,125 @@
+/** Builds a lab: directories and identities, namespaces and cables, routers, pods. */
+import { chmod, mkdir, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { formatIpv4 } from '../../mesh/base/address.ts'
+import { describeError, WeftError } from '../../mesh/base/errors.ts'
+import { loadCrypto } from '../../mesh/crypto.ts'
+import { loadOrCreateIdentity } from '../../mesh/identity-file.ts'
+import { renderConflist } from '../../plugin/conflist.ts'
+import type { NodeCommand } from '../cli/io.ts'
+import { mapBounded } from './bounded.ts'
+import { removeLab } from './cleanup.ts'
+import { saveLab } from './lab.ts'
+import { hostAddress, hostName, type LabName, podName } from './names.ts'
+import { commandDirectory, hostPaths, labDirectory, labFile, WEFT_MAIN } from './paths.ts'
+import type { LabPorts } from './ports.ts'
+import { routerOf, startRouters, untilConverged } from './routers.ts'
+import { addPod } from './runtime.ts'
+import { type LabHost, type LabState, type PodRecord, readLab } from './state.ts'
+import { makeUnderlay } from './underlay.ts'
+
+/** Each is two programs that mostly wait for the router. */
+const PODS_AT_ONCE = 16
+
+export interface LabPlan {
+  readonly name: LabName
+  readonly hosts: number
+  readonly podsPerHost: number
+  readonly mtuBytes: number
+}
+
+export interface BuiltLab {
+  readonly lab: LabState
+  readonly pods: readonly PodRecord[]
+}
+
+/**
+ * Whatever is left of an earlier lab of this name is removed first; when something fails, nothing is left.
+ * The caller holds the lab's lock. @throws {WeftError} CONFLICT when the lab is up.
+ */
+export async function buildLab(plan: LabPlan, ports: LabPorts): Promise<BuiltLab> {
+  await refuseIfUp(plan.name)
+  if (await removeLab(plan.name)) ports.step(`lab ${plan.name}: removed what was left of an earlier one`)
+  try {
+    return await build(plan, ports)
+  } catch (error) {
+    try {
+      await removeLab(plan.name)
+    } catch (second) {
+      throw new WeftError('KERNEL', `${describeError(error)} (and then the half-made lab could not be removed: ${describeError(second)})`, {
+        cause: error,
+      })
+    }
+    throw error
+  }
+}
+
+/** A lab is up while any of its routers runs: one whose routers are all gone is a leftover. */
+async function refuseIfUp(name: LabName): Promise<void> {
+  const state = await readLab(labFile(name))
+  if (!state.ok || state.value.phase !== 'ready') return
+  const { value: lab } = state
+  const routers = await Promise.all(lab.hosts.map((host) => routerOf(lab, host)))
+  if (routers.every((router) => router === undefined)) return
+  throw new WeftError('CONFLICT', `lab ${name} is up already`, {
+    hint: `remove it with \`weft lab down --name ${name}\`, or choose another --name`,
+  })
+}
+
+async function build(plan: LabPlan, ports: LabPorts): Promise<BuiltLab> {
+  const { name, mtuBytes } = plan
+  ports.step(`lab ${name}: making ${counted(plan.hosts, 'host')}`)
+  const hosts = await makeHosts(plan, ports)
+  const lab: LabState = { version: 1, name, phase: 'building', mtuBytes, hosts, cuts: [] }
+  await saveLab(lab)
+  await makeUnderlay({ lab: name, mtuBytes, hosts }, ports.clock)
+  ports.step(`lab ${name}: starting ${counted(plan.hosts, 'router')}`)
+  await startRouters(lab, hosts, ports)
+  const pods = await makePods(plan, hosts, ports)
+  ports.step(`lab ${name}: waiting until all know each other`)
+  await untilConverged(lab, pods, ports)
+  const ready: LabState = { ...lab, phase: 'ready' }
+  await saveLab(ready)
+  return { lab: ready, pods }
+}
+
+/** Directories and identities. The routers find their identities there; the ring needs all their names at the start. */
+async function makeHosts({ name: lab, hosts }: LabPlan, { node }: LabPorts): Promise<readonly LabHost[]> {
+  const crypto = await loadCrypto()
+  await mkdir(labDirectory(lab), { recursive: true, mode: 0o700 })
+  await writeWrapper(lab, node)
+  return await mapBounded([...Array(hosts).keys()], PODS_AT_ONCE, async (index) => {
+    const name = hostName(index)
+    const paths = hostPaths(lab, name)
+    for (const directory of [paths.state, paths.run, paths.pods]) await mkdir(directory, { recursive: true, mode: 0o700 })
+    await writeFile(paths.conflist, renderConflist())
+    const identity = await loadOrCreateIdentity(paths.identity, crypto)
+    return { name, address: formatIpv4(hostAddress(index)), peer: identity.name }
+  })
+}
+
+/** A `weft` for `lab exec`: this one, whatever is installed. */
+async function writeWrapper(lab: LabName, { path: node, flags, compileCache }: NodeCommand): Promise<void> {
+  const path = join(commandDirectory(lab), 'weft')
+  await mkdir(commandDirectory(lab), { recursive: true })
+  const cache = compileCache === undefined ? '' : `export NODE_COMPILE_CACHE=${shellWord(compileCache)}\n`
+  await writeFile(path, `#!/bin/sh\n${cache}exec ${[node, ...flags, WEFT_MAIN].map(shellWord).join(' ')} "$@"\n`)
+  await chmod(path, 0o755)
+}
+
+function shellWord(text: string): string {
+  return `'${text.replaceAll("'", "'\\''")}'`
+}
+
+async function makePods({ name: lab, podsPerHost }: LabPlan, hosts: readonly LabHost[], ports: LabPorts): Promise<readonly PodRecord[]> {
+  const wanted = hosts.flatMap((host) => Array.from({ length: podsPerHost }, (_, index) => ({ host: host.name, number: index + 1 })))
+  ports.step(`lab ${lab}: adding ${counted(wanted.length, 'pod')}`)
+  return await mapBounded(wanted, PODS_AT_ONCE, ({ host, number }) => {
+    ports.signal.throwIfAborted()
+    return addPod({ lab, host, name: podName(host, number) }, ports)
+  })
+}
+
+function counted(count: number, what: string): string {
+  return `${count} ${what}${count === 1 ? '' : 's'}`
+}

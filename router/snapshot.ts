@@ -1,0 +1,94 @@
+/** What the router tells of itself: the reports of its parts, as one. */
+
+import type { Ipam } from '../ipam/ipam.ts'
+import { formatIpv4 } from '../mesh/base/address.ts'
+import type { PeerName } from '../mesh/base/brand.ts'
+import { formatEndpoint, formatTarget } from '../mesh/endpoint.ts'
+import type { Mesh } from '../mesh/mesh.ts'
+import type { PeerRecord } from '../mesh/record.ts'
+import type { ConnectionStatus } from '../mesh/status.ts'
+import type { ConnectionReport, IpamReport, PeerReport, RouterReport } from './api/contract.ts'
+
+export function routerReport(mesh: Mesh): RouterReport {
+  const status = mesh.status()
+  const nicknames = nicknamesOf(mesh)
+  return {
+    protocol: status.protocol,
+    name: status.name,
+    nickname: status.nickname,
+    encryption: false,
+    peerDiscovery: true,
+    port: status.port,
+    targets: mesh.targets().map(formatTarget),
+    connections: status.connections.map(connectionReport),
+    peers: mesh.peers().map((record) => peerReport(record, nicknames)),
+    faults: status.faults,
+  }
+}
+
+function connectionReport(status: ConnectionStatus): ConnectionReport {
+  const { address, outbound, state } = status
+  const common = { address, outbound, state }
+  switch (status.state) {
+    case 'established':
+      return { ...common, name: status.name, nickname: status.nickname }
+    case 'failed':
+      return {
+        ...common,
+        info: `${status.reason}, retry: ${status.retryAt === 'never' ? 'never' : new Date(status.retryAt).toISOString()}`,
+      }
+    case 'retrying':
+      return { ...common, info: status.reason }
+    default:
+      return common
+  }
+}
+
+function peerReport(record: PeerRecord, nicknames: ReadonlyMap<PeerName, string>): PeerReport {
+  const { name, nickname, incarnation, version, addresses, port, mtuBytes, neighbours } = record
+  return {
+    name,
+    nickname,
+    incarnation,
+    version,
+    addresses: addresses.map(formatIpv4),
+    port,
+    mtuBytes,
+    connections: neighbours.map((neighbour) => ({
+      name: neighbour.name,
+      nickname: nicknames.get(neighbour.name) ?? '',
+      address: formatEndpoint(neighbour),
+      outbound: neighbour.outbound,
+    })),
+  }
+}
+
+export function ipamReport(ipam: Ipam, mesh: Mesh): IpamReport {
+  const status = ipam.status()
+  const nicknames = nicknamesOf(mesh)
+  const reachable = new Set(mesh.connections().flatMap((connection) => (connection.state === 'established' ? [connection.name] : [])))
+  const total = status.owners.reduce((sum, owner) => sum + owner.addresses, 0)
+  return {
+    status: status.status,
+    ready: ipam.ranges().length > 0,
+    range: status.range,
+    rangeSize: status.rangeAddresses,
+    activeIps: status.activeAddresses,
+    owners: status.owners.map(({ peer, addresses, active }) => ({
+      name: peer,
+      nickname: nicknames.get(peer) ?? '',
+      addresses,
+      share: total === 0 ? 0 : addresses / total,
+      reachable: peer === mesh.name || reachable.has(peer),
+      ...(active === undefined ? {} : { active }),
+    })),
+    entries: status.entries.map(({ peer, ...entry }) => ({ ...entry, peer: peer ?? '' })),
+    allocations: [...ipam.allocations()].map(([attachment, address]) => ({ attachment, address: formatIpv4(address) })),
+    pending: status.pending,
+    faults: status.faults,
+  }
+}
+
+function nicknamesOf(mesh: Mesh): ReadonlyMap<PeerName, string> {
+  return new Map(mesh.peers().map(({ name, nickname }) => [name, nickname]))
+}

@@ -1,0 +1,163 @@
+/**
+ * Runs one task of the project with all that it needs: npm packages (and with them the Node that runs
+ * the TypeScript), Debian packages, the two compiled files. Whatever is there already costs nothing.
+ *
+ * This one file is plain JavaScript, because it must run on any Node from 20 on.
+ *
+ *     node setup.mjs TASK [ARGUMENT…]
+ */
+import { spawn, spawnSync } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { accessSync, constants, existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { delimiter, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+const root = fileURLToPath(new URL('.', import.meta.url))
+const bin = join(root, 'node_modules', '.bin')
+/** Where Node keeps what it made of the sources: with it a process starts in half the time and holds 25 MB less. */
+const compileCache = join(root, 'build', 'cache')
+
+/** What the tasks call on the machine: a command (or a header file), and the Debian package that has it. */
+const COMPILERS = [
+  { name: 'cc', package: 'gcc' },
+  { file: '/usr/include/stdlib.h', package: 'libc6-dev' },
+  { file: '/usr/include/linux/rtnetlink.h', package: 'linux-libc-dev' },
+  { name: 'musl-gcc', package: 'musl-tools' },
+]
+const NETWORK_TOOLS = [
+  { name: 'ip', package: 'iproute2' },
+  { name: 'nft', package: 'nftables' },
+  { name: 'nsenter', package: 'util-linux' },
+  { name: 'setpriv', package: 'util-linux' },
+  { name: 'ping', package: 'iputils-ping' },
+]
+const BENCH_TOOLS = [
+  { name: 'iperf3', package: 'iperf3' },
+  { name: 'sockperf', package: 'sockperf' },
+]
+
+/** A router lives long and holds little: a small nursery keeps small what it has touched once and never gives back. */
+const weft = (...words) => ['node', '--max-semi-space-size=1', 'router/main.ts', ...words]
+
+/** `tools`: what must be on the machine; `root`: makes network namespaces; `compiled`: needs build/; `run`: commands, the last takes the arguments. */
+const TASKS = {
+  check: {
+    tools: [],
+    run: [['biome', 'check'], ['tsc'], ['knip'], ['vitest', 'run', 'test/unit', 'test/sim', 'test/architecture.test.ts']],
+  },
+  test: { tools: [...COMPILERS, ...NETWORK_TOOLS], root: true, compiled: true, run: [['vitest', 'run']] },
+  demo: { tools: [...COMPILERS, ...NETWORK_TOOLS], root: true, compiled: true, run: [weft('lab', 'demo')] },
+  bench: {
+    tools: [...COMPILERS, ...NETWORK_TOOLS, ...BENCH_TOOLS],
+    root: true,
+    compiled: true,
+    run: [['node', '--max-semi-space-size=1', 'bench/main.ts']],
+  },
+  build: { tools: COMPILERS, compiled: true, run: [] },
+  weft: { tools: COMPILERS, compiled: true, run: [weft()] },
+}
+
+function fail(message) {
+  console.error(`weft: ${message}`)
+  process.exit(1)
+}
+
+function say(message) {
+  console.error(`weft: ${message}`)
+}
+
+function isRoot() {
+  return process.getuid() === 0
+}
+
+/** npm packages: `npm ci` when package-lock.json is not the one that was installed last. */
+function installNpmPackages() {
+  const marker = join(root, 'node_modules', '.weft-lock')
+  const wanted = createHash('sha256')
+    .update(readFileSync(join(root, 'package-lock.json')))
+    .digest('hex')
+  if (existsSync(marker) && readFileSync(marker, 'utf8') === wanted) return
+  say('installing the npm packages of package-lock.json, Node among them (once; again when it changes)')
+  const { status, error } = spawnSync('npm', ['ci', '--loglevel=error', '--no-fund', '--no-audit'], {
+    cwd: root,
+    stdio: ['ignore', process.stderr, 'inherit'],
+  })
+  if (error !== undefined) fail(`cannot run npm (${error.message}): install Node.js 20 or newer with npm`)
+  if (status !== 0)
+    fail('`npm ci` failed (its reason stands above). It needs the npm registry, once: check the network or proxy, then run this again')
+  if (!existsSync(join(bin, 'node'))) {
+    fail(`no Node for this machine came with the packages (${process.platform} ${process.arch}): Weft runs on Linux on x64 and arm64`)
+  }
+  writeFileSync(marker, wanted)
+}
+
+function hasCommand(name) {
+  return `${process.env.PATH}${delimiter}/usr/sbin${delimiter}/sbin`.split(delimiter).some((directory) => {
+    try {
+      accessSync(join(directory, name), constants.X_OK)
+      return true
+    } catch {
+      return false
+    }
+  })
+}
+
+function isPresent(tool) {
+  return tool.file === undefined ? hasCommand(tool.name) : existsSync(tool.file)
+}
+
+/** Debian packages: named first, then installed when we may. */
+function installTools(tools) {
+  const missing = tools.filter((tool) => !isPresent(tool))
+  if (missing.length === 0) return
+  const packages = [...new Set(missing.map((tool) => tool.package))].join(' ')
+  const command = `apt-get install --yes --no-install-recommends ${packages}`
+  if (!hasCommand('apt-get'))
+    fail(`missing: ${missing.map((tool) => tool.name ?? tool.file).join(', ')}. On Debian these are the packages: ${packages}`)
+  if (!isRoot()) fail(`these Debian packages are missing: ${packages}. Install them as root:\n\n    sudo ${command}\n`)
+  say(`installing the Debian packages that are missing: ${packages}`)
+  const environment = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' }
+  const apt = (...words) =>
+    spawnSync('apt-get', ['-qq', ...words], { env: environment, stdio: ['ignore', 'ignore', 'inherit'] }).status === 0
+  const install = ['install', '--yes', '--no-install-recommends', ...packages.split(' ')]
+  if (!(apt('update') && apt(...install)))
+    fail(
+      `apt-get failed (its reason stands above). When the network is back, run this again, or by hand:\n\n    apt-get update && ${command}\n`,
+    )
+  const still = tools.filter((tool) => !isPresent(tool))
+  if (still.length > 0) fail(`still missing after the install: ${still.map((tool) => tool.name ?? tool.file).join(', ')}`)
+}
+
+/** Runs one command to its end with the Node of node_modules; its exit code, or 128 + the signal's number. */
+function run([command, ...words]) {
+  return new Promise((resolve) => {
+    const child = spawn(join(bin, command), words, {
+      cwd: root,
+      stdio: 'inherit',
+      env: {
+        ...process.env,
+        NODE_COMPILE_CACHE: compileCache,
+        PATH: `${bin}${delimiter}${process.env.PATH}${delimiter}/usr/sbin${delimiter}/sbin`,
+      },
+    })
+    const forward = (signal) => child.kill(signal)
+    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, forward)
+    child.on('error', (error) => fail(`cannot run ${command}: ${error.message}`))
+    child.on('exit', (code, signal) => resolve(code ?? (signal === 'SIGKILL' ? 137 : 130)))
+  })
+}
+
+async function main([name, ...words]) {
+  const task = TASKS[name]
+  if (task === undefined) fail(`unknown task ${JSON.stringify(name)}: one of ${Object.keys(TASKS).join(', ')}`)
+  if (task.root && !isRoot()) fail(`\`npm run ${name}\` makes network namespaces, which takes root: sudo npm run ${name}`)
+  installTools(task.tools)
+  installNpmPackages()
+  const commands = task.compiled ? [['node', 'router/native/build.ts'], ...task.run] : task.run
+  for (const [index, command] of commands.entries()) {
+    const status = await run(index === commands.length - 1 ? [...command, ...words] : command)
+    if (status !== 0) process.exit(status)
+  }
+}
+
+await main(process.argv.slice(2))

@@ -1,0 +1,315 @@
+/**
+ * Several whole IPAMs in one process, on disks in memory and a network that loses, repeats, reorders and
+ * splits messages, between peers that are killed, lose power, run out of disk and are cut off. It keeps
+ * its own account of which pod was given which address, and checks after every step that no address has
+ * two pods or two owners.
+ */
+
+import type { AttachmentKey } from '../../ipam/attachment.ts'
+import { Ipam } from '../../ipam/ipam.ts'
+import { decodeDelta, encodeDelta } from '../../ipam/ring-codec.ts'
+import { type Cidr, formatIpv4, type Ipv4 } from '../../mesh/base/address.ts'
+import { type PeerName, seconds } from '../../mesh/base/brand.ts'
+import { toHex } from '../../mesh/base/bytes.ts'
+import { silentLog } from '../../mesh/base/log.ts'
+import { pick, type Random, randomBelow } from '../../mesh/base/random.ts'
+import { key, peerNumber } from './ipam.ts'
+import { MemoryDisk, systemError } from './memory-disk.ts'
+import { TestClock } from './test-clock.ts'
+
+interface Message {
+  readonly from: number
+  readonly to: number
+  readonly kind: 'delta' | 'summary' | 'unicast'
+  readonly bytes: Uint8Array
+}
+
+interface Node {
+  readonly index: number
+  readonly name: PeerName
+  readonly disk: MemoryDisk
+  /** What pods of this node have, as their runtime knows it. */
+  readonly held: Map<AttachmentKey, Ipv4>
+  ipam: Ipam
+  /** Counts restarts: what an earlier life does reaches nobody. */
+  life: number
+}
+
+/** Messages under way: the oldest are lost beyond it, as in a mesh that drops and resyncs. */
+const IN_FLIGHT_MAX = 300
+
+export type Happening = 'granted' | 'denied' | 'killed' | 'lost power' | 'write failed' | 'split' | 'refused' | 'repeated'
+
+export class IpamCluster {
+  readonly clock: TestClock = new TestClock()
+  readonly happened: Map<Happening, number> = new Map()
+  readonly nodes: readonly Node[]
+  readonly #universe: Cidr
+  readonly #seeds: readonly PeerName[]
+  readonly #random: Random
+  readonly #cuts = new Set<string>()
+  #messages: Message[] = []
+  #keys = 0
+  #isCalm = false
+
+  constructor(universe: Cidr, count: number, seeds: number, random: Random) {
+    this.#universe = universe
+    this.#random = random
+    this.#seeds = Array.from({ length: seeds }, (_, index) => peerNumber(index))
+    this.nodes = Array.from({ length: count }, (_, index) => this.#create(index))
+  }
+
+  /** One random thing happens; then all that follows from it at once; then the checks. */
+  async step(): Promise<void> {
+    const node = pick(this.#random, this.nodes)
+    if (node === undefined) return
+    const chance = this.#random()
+    if (chance < 0.45) this.#deliver(randomBelow(this.#random, this.#messages.length))
+    else if (chance < 0.6) this.#allocate(node)
+    else if (chance < 0.7) this.#free(node)
+    else if (chance < 0.82) this.#compare(node, pick(this.#random, this.nodes) ?? node)
+    else if (chance < 0.86) this.#toggleCut(node, pick(this.#random, this.nodes) ?? node)
+    else if (chance < 0.9) this.clock.advance(seconds(this.#random() * 4))
+    else if (chance < 0.93) this.#breakDisk(node)
+    else if (chance < 0.96) this.#kill(node)
+    else if (chance < 0.97) this.#losePower(node)
+    // Whoever dies here dies after its writes and before its messages are sent.
+    if (this.#random() < 0.03) this.#kill(node)
+    await settled()
+    this.check()
+  }
+
+  /** No more faults: everything is delivered until all agree and nobody waits. Resolves to false when they never do. */
+  async heal(): Promise<boolean> {
+    this.#isCalm = true
+    this.#cuts.clear()
+    for (const { disk } of this.nodes) disk.fault = undefined
+    for (let round = 0; round < 30; round++) {
+      for (const node of this.nodes) for (const other of this.nodes) this.#compare(node, other)
+      await this.deliverAll()
+      this.clock.advance(seconds(1))
+      await settled()
+      this.check()
+    }
+    const digests = this.nodes.map(({ ipam }) => toHex(ipam.part.digest()))
+    return new Set(digests).size === 1 && this.nodes.every(({ ipam }) => ipam.status().pending.length === 0)
+  }
+
+  /** Releases what no pod has: what a runtime does for pods that went while we were down. */
+  async collect(): Promise<void> {
+    for (const { ipam, held } of this.nodes) for (const leaked of ipam.allocations().keys()) if (!held.has(leaked)) await ipam.free(leaked)
+  }
+
+  /** Allocates on `node` until it is refused; the count. Time passes as needed. */
+  async exhaust(node: Node): Promise<number> {
+    for (let count = 0; ; count++) {
+      let isDone = false
+      const name = key(this.#keys++)
+      const asked = node.ipam.allocate(name, new AbortController().signal).finally(() => {
+        isDone = true
+      })
+      await settled()
+      while (!isDone) {
+        await this.deliverAll()
+        if (!isDone) this.clock.advance(seconds(1))
+        await settled()
+      }
+      const result = await asked
+      if (!result.ok) return count
+      node.held.set(name, result.value)
+      this.check()
+    }
+  }
+
+  async deliverAll(): Promise<void> {
+    await settled()
+    while (this.#messages.length > 0) {
+      this.#deliver(0)
+      await settled()
+    }
+  }
+
+  /** @throws {Error} saying what is wrong. */
+  check(): void {
+    this.#checkPods()
+    const owners = new Map<number, PeerName>()
+    for (const { name, ipam } of this.nodes) {
+      for (const { owner, range } of ipam.ranges()) {
+        for (let address = range.start; owner === name && address < range.end; address++) {
+          const other = owners.get(address)
+          if (other !== undefined) throw new Error(`${name} and ${other} both take ${formatIpv4(address as Ipv4)} for their own`)
+          owners.set(address, name)
+        }
+      }
+    }
+  }
+
+  #checkPods(): void {
+    const pods = new Map<Ipv4, string>()
+    for (const { name, ipam, held } of this.nodes) {
+      for (const [pod, address] of held) {
+        const other = pods.get(address)
+        if (other !== undefined) throw new Error(`${formatIpv4(address)} is of ${pod} of ${name} and of ${other}`)
+        pods.set(address, `${pod} of ${name}`)
+        if (ipam.lookup(pod) !== address) throw new Error(`${name} forgot that ${pod} has ${formatIpv4(address)}`)
+      }
+    }
+  }
+
+  #create(index: number): Node {
+    const disk = new MemoryDisk()
+    const node = { index, name: peerNumber(index), disk, held: new Map<AttachmentKey, Ipv4>(), life: 0 }
+    return Object.assign(node, { ipam: this.#open(node) })
+  }
+
+  #open(node: Omit<Node, 'ipam'>): Ipam {
+    const { index, name, disk, life } = node
+    const isSeed = this.#seeds.includes(name)
+    const ipam = Ipam.onDisk(disk.open(), {
+      self: name,
+      universe: this.#universe,
+      init: isSeed ? { kind: 'seed', peers: this.#seeds } : { kind: 'await' },
+      clock: this.clock,
+      random: this.#random,
+      log: silentLog,
+    })
+    const isAlive = (): boolean => node.life === life
+    ipam.attach({
+      broadcast: (delta) => {
+        if (!isAlive()) return
+        this.#note('granted')
+        this.#relay(index, index, delta)
+      },
+      send: (to, bytes) => {
+        const other = this.nodes.find((one) => one.name === to)
+        if (!isAlive() || other === undefined || this.#isCut(index, other.index)) return false
+        if (bytes[0] === 3) this.#note('denied')
+        this.#post({ from: index, to: other.index, kind: 'unicast', bytes })
+        return true
+      },
+      reachable: () =>
+        (this.nodes ?? []).filter((other) => other.index !== index && !this.#isCut(index, other.index)).map((other) => other.name),
+    })
+    return ipam
+  }
+
+  #allocate(node: Node): void {
+    const { life, ipam, held } = node
+    // Sometimes a pod that has an address already asks again.
+    const name = this.#random() < 0.1 ? (pick(this.#random, [...held.keys()]) ?? key(this.#keys++)) : key(this.#keys++)
+    const signal = this.#random() < 0.1 ? AbortSignal.abort() : new AbortController().signal
+    void ipam.allocate(name, signal).then((result) => {
+      if (node.life !== life) return
+      if (result.ok) held.set(name, result.value)
+      else this.#note('refused')
+    })
+  }
+
+  #free({ ipam, held }: Node): void {
+    const name = pick(this.#random, [...held.keys()])
+    if (name === undefined) return
+    held.delete(name)
+    void ipam.free(name)
+  }
+
+  #kill(node: Node): void {
+    this.#note('killed')
+    node.disk.kill()
+    this.#restart(node)
+  }
+
+  #losePower(node: Node): void {
+    this.#note('lost power')
+    node.disk.losePower(this.#random)
+    node.held.clear()
+    this.#restart(node)
+  }
+
+  #restart(node: Node): void {
+    node.life += 1
+    node.disk.fault = undefined
+    node.ipam = this.#open(node)
+  }
+
+  /** Every call fails for a while, some only after having written half. */
+  #breakDisk({ disk }: Node): void {
+    if (disk.fault !== undefined) {
+      disk.fault = undefined
+      return
+    }
+    const only = pick(this.#random, ['append', 'sync', 'replace', 'any'] as const)
+    disk.fault = (call) => {
+      if (only !== 'any' && only !== call) return
+      this.#note('write failed')
+      throw systemError('ENOSPC')
+    }
+  }
+
+  #toggleCut(a: Node, b: Node): void {
+    const link = linkOf(a.index, b.index)
+    if (!this.#cuts.delete(link) && this.#cuts.size < this.nodes.length) this.#cuts.add(link)
+  }
+
+  #isCut(a: number, b: number): boolean {
+    return this.#cuts.has(linkOf(a, b))
+  }
+
+  #compare(node: Node, other: Node): void {
+    if (node === other || toHex(node.ipam.part.digest()) === toHex(other.ipam.part.digest())) return
+    this.#post({ from: node.index, to: other.index, kind: 'summary', bytes: node.ipam.part.summary() })
+  }
+
+  #relay(from: number, except: number, delta: Uint8Array): void {
+    for (const { index } of this.nodes) if (index !== from && index !== except) this.#post({ from, to: index, kind: 'delta', bytes: delta })
+  }
+
+  #post(message: Message): void {
+    this.#messages.push(message)
+    if (this.#messages.length > IN_FLIGHT_MAX) this.#messages.shift()
+  }
+
+  #deliver(at: number): void {
+    const message = this.#messages[at]
+    if (message === undefined) return
+    if (this.#isCalm || this.#random() > 0.1) this.#messages.splice(at, 1)
+    else this.#note('repeated')
+    const isLost = !this.#isCalm && this.#random() < 0.15
+    if (!(isLost || this.#isCut(message.from, message.to))) this.#hand(message)
+  }
+
+  #hand({ from, to, kind, bytes }: Message): void {
+    const part = this.nodes[to]?.ipam.part
+    if (part === undefined) return
+    if (kind === 'unicast') part.receive(bytes, peerNumber(from))
+    else if (kind === 'summary') {
+      const deltas = part.missing(bytes)
+      if (!deltas.ok) throw new Error(deltas.error.detail)
+      for (const delta of deltas.value) this.#post({ from: to, to: from, kind: 'delta', bytes: delta })
+    } else {
+      const merged = part.merge(this.#split(bytes), peerNumber(from))
+      if (!merged.ok || merged.value.faults.length > 0) throw new Error(`a fault in a good delta: ${JSON.stringify(merged)}`)
+      if (merged.value.news !== undefined) this.#relay(to, from, merged.value.news)
+    }
+  }
+
+  /** Some of a delta: peers may cut one anywhere. */
+  #split(bytes: Uint8Array): Uint8Array {
+    const delta = decodeDelta(bytes)
+    if (!delta.ok || this.#isCalm || this.#random() < 0.5) return bytes
+    this.#note('split')
+    return encodeDelta({ ...delta.value, items: delta.value.items.filter(() => this.#random() < 0.5) })
+  }
+
+  #note(what: Happening): void {
+    this.happened.set(what, (this.happened.get(what) ?? 0) + 1)
+  }
+}
+
+function linkOf(a: number, b: number): string {
+  return a < b ? `${a}-${b}` : `${b}-${a}`
+}
+
+/** Resolves when every promise that can settle now has. */
+function settled(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve))
+}

@@ -1,0 +1,39 @@
+/** Peers and records for tests of the mesh. */
+import { parseIpv4 } from '../../mesh/base/address.ts'
+import { concatBytes } from '../../mesh/base/bytes.ts'
+import { encodeWire } from '../../mesh/base/wire.ts'
+import type { CryptoSuite } from '../../mesh/crypto.ts'
+import { type Identity, identityFromSeed } from '../../mesh/identity.ts'
+import { type RecordFacts, type SignedRecord, signRecord } from '../../mesh/record.ts'
+
+/** The identity number `index`, 0 to 255. */
+export function identityOf(index: number, crypto: CryptoSuite): Identity {
+  return identityFromSeed(new Uint8Array(32).fill(index), crypto)
+}
+
+export function recordOf(identity: Identity, crypto: CryptoSuite, facts: Partial<RecordFacts> = {}): SignedRecord {
+  return signRecord({ ...plainFacts, ...facts }, identity, crypto)
+}
+
+/** What `Peers` takes for these records. */
+export function deltaOf(records: readonly SignedRecord[]): Uint8Array {
+  return encodeWire(records.map(({ signed, signature }) => [signed, signature]))
+}
+
+/** `bytes` with one bit flipped. */
+export function withBitFlipped(bytes: Uint8Array, bit: number): Uint8Array {
+  const flipped = concatBytes([bytes])
+  flipped[bit >> 3] = (bytes[bit >> 3] ?? 0) ^ (1 << (bit & 7))
+  return flipped
+}
+
+export const plainFacts: RecordFacts = {
+  incarnation: 1_000,
+  version: 1,
+  nickname: 'node',
+  addresses: [parseIpv4('198.18.0.1')],
+  port: 6_783,
+  mtuBytes: 1_500,
+  zone: undefined,
+  neighbours: [],
+}

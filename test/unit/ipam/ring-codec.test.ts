@@ -1,0 +1,136 @@
+/** Rings, summaries and messages about space as bytes: there and back, and nothing breaks the decoders. */
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { decodeSpaceMessage, encodeSpaceMessage } from '../../../ipam/messages.ts'
+import { emptyRing, mergeRing, type Ring } from '../../../ipam/ring.ts'
+import { DELTA_ITEMS_MAX, decodeDelta, encodeDelta } from '../../../ipam/ring-codec.ts'
+import { decodeSummary, missingDeltas, ringDigest, ringSummary } from '../../../ipam/ring-digest.ts'
+import { parseCidr } from '../../../mesh/base/address.ts'
+import { fromHex, toHex } from '../../../mesh/base/bytes.ts'
+import { GOSSIP_MESSAGE_BYTES_MAX } from '../../../mesh/gossip.ts'
+import { items, peer, ring, SEED_ID, soundItems, soundRing } from '../../support/ipam.ts'
+
+const UNIVERSE = parseCidr('10.32.0.0/27')
+const SIZE = 32
+const number = fc.integer({ min: 0, max: 0xffff_ffff })
+
+describe('a delta', () => {
+  test('has a form that does not change', () => {
+    const bytes = encodeDelta({ universe: UNIVERSE, seedId: SEED_ID, items: items(SIZE, '8:a:2:12 12:-:0') })
+    expect(toHex(bytes)).toBe(
+      `${'011b0000'}${'0a200000'}${'00112233aabbccdd'}` +
+        `${'00000008'}${'0000000c'}${'aaaaaaaaaaaaaaaa'}${'00000002'}${'00000000'}` +
+        `${'0000000c'}${'00000020'}${'0000000000000000'}${'00000000'}${'00000000'}`,
+    )
+  })
+
+  test('comes back as it went', () => {
+    fc.assert(
+      fc.property(soundItems(SIZE), (sound) => {
+        const delta = { universe: UNIVERSE, seedId: SEED_ID, items: sound }
+        expect(decodeDelta(encodeDelta(delta))).toEqual({ ok: true, value: delta })
+      }),
+      { seed: 1 },
+    )
+  })
+
+  test.each([
+    { name: 'short', hex: '011b', code: 'malformed' },
+    { name: 'of another form', hex: '021b00000a20000000112233aabbccdd', code: 'malformed' },
+    { name: 'of a universe that is none', hex: '011b00000a20000100112233aabbccdd', code: 'malformed' },
+    { name: 'of a length that is none', hex: '012100000a20000000112233aabbccdd', code: 'malformed' },
+    { name: 'with half an item', hex: `011b00000a20000000112233aabbccdd${'00'.repeat(12)}`, code: 'malformed' },
+    { name: 'with items but no ring', hex: `011b00000a2000000000000000000000${'00'.repeat(24)}`, code: 'malformed' },
+    { name: 'too long', hex: `011b00000a20000000112233aabbccdd${'00'.repeat(24 * (DELTA_ITEMS_MAX + 1))}`, code: 'limit' },
+  ])('$name is refused', ({ hex, code }) => {
+    expect(decodeDelta(fromHex(hex))).toMatchObject({ ok: false, error: { code } })
+  })
+})
+
+describe('finding out what another lacks', () => {
+  const learned = (into: Ring, from: Ring): Ring => {
+    const summary = decodeSummary(ringSummary(UNIVERSE, into))
+    if (!summary.ok) throw new Error(summary.error.detail)
+    return missingDeltas(UNIVERSE, from, summary.value).reduce((known, bytes) => {
+      const delta = decodeDelta(bytes)
+      return delta.ok ? mergeRing(known, delta.value.items).ring : known
+    }, into)
+  }
+
+  test('after one exchange each way two peers have the same ring and digest', () => {
+    fc.assert(
+      fc.property(soundRing(SIZE), soundRing(SIZE), (a, b) => {
+        const [a2, b2] = [learned(a, b), learned(b, a)]
+        expect(a2).toEqual(b2)
+        expect(ringDigest(UNIVERSE, a2)).toEqual(ringDigest(UNIVERSE, b2))
+        expect(toHex(ringDigest(UNIVERSE, a)) === toHex(ringDigest(UNIVERSE, b))).toBe(JSON.stringify(a) === JSON.stringify(b))
+      }),
+      { seed: 2, numRuns: 300 },
+    )
+  })
+
+  test('whoever knows of no ring gets all of it, whoever has all of it nothing', () => {
+    const all = ring(SIZE, '0:a:1 8:b:1 16:-:0')
+    const nothing = decodeSummary(ringSummary(UNIVERSE, undefined))
+    if (!nothing.ok) throw new Error(nothing.error.detail)
+    expect(missingDeltas(UNIVERSE, all, nothing.value)).toHaveLength(1)
+    expect(learned(emptyRing(SEED_ID, SIZE), all)).toEqual(all)
+    const same = decodeSummary(ringSummary(UNIVERSE, all))
+    expect(same.ok && missingDeltas(UNIVERSE, all, same.value)).toEqual([])
+  })
+
+  test('a big ring goes in messages of bounded size, and a small difference in a small one', () => {
+    const universe = parseCidr('10.0.0.0/8')
+    const size = 2 ** 24
+    const many = Array.from({ length: 20_000 }, (_, index) => ({
+      token: index * 800,
+      end: index * 800 + 800,
+      owner: peer('a'),
+      version: 1,
+      epoch: 0,
+    }))
+    const big = mergeRing(emptyRing(SEED_ID, size), many).ring
+    const nothing = decodeSummary(ringSummary(universe, undefined))
+    const chunks = nothing.ok ? missingDeltas(universe, big, nothing.value) : []
+    expect(chunks.length).toBeGreaterThan(4)
+    expect(chunks.every(({ length }) => length <= GOSSIP_MESSAGE_BYTES_MAX)).toBe(true)
+    const changed = mergeRing(big, [{ token: 8_000, end: 8_800, owner: peer('b'), version: 2, epoch: 0 }]).ring
+    const summary = decodeSummary(ringSummary(universe, big))
+    const difference = summary.ok ? missingDeltas(universe, changed, summary.value) : []
+    expect(difference).toHaveLength(1)
+    expect(difference[0]?.length).toBeLessThan(4_000)
+  })
+
+  test.each([
+    '011b00000a20000000112233aabbccdd',
+    `011b00000a20000000112233aabbccdd${'00'.repeat(24)}`,
+    `011b00000a20000000112233aabbccdd${'00'.repeat(12)}`,
+  ])('the summary %s is refused', (hex) => expect(decodeSummary(fromHex(hex))).toMatchObject({ ok: false, error: { code: 'malformed' } }))
+})
+
+test('messages about space come back as they went', () => {
+  const delta = { universe: UNIVERSE, seedId: SEED_ID, items: items(SIZE, '8:a:2:12 12:-:0') }
+  fc.assert(
+    fc.property(number, number, (id, free) => {
+      for (const message of [
+        { kind: 'ask', id },
+        { kind: 'denial', id },
+        { kind: 'grant', id, free, delta },
+      ] as const) {
+        expect(decodeSpaceMessage(encodeSpaceMessage(message))).toEqual({ ok: true, value: message })
+      }
+    }),
+    { seed: 3 },
+  )
+})
+
+test('no bytes break a decoder', () => {
+  const start = fc.constantFrom('', '011b00000a20000000112233aabbccdd', '0200000001000000ff011b00000a20000000112233aabbccdd')
+  fc.assert(
+    fc.property(start, fc.uint8Array({ maxLength: 80 }), (hex, rest) => {
+      const bytes = Buffer.concat([fromHex(hex), rest])
+      for (const decode of [decodeDelta, decodeSummary, decodeSpaceMessage]) expect(decode(bytes)).toHaveProperty('ok')
+    }),
+    { seed: 4, numRuns: 2_000 },
+  )
+})

@@ -1,0 +1,217 @@
+/** One connection, on a simulated network, against an other side that we play by hand. */
+import { describe, expect, test } from 'vitest'
+import { parseIpv4 } from '../../../mesh/base/address.ts'
+import { seconds } from '../../../mesh/base/brand.ts'
+import { seededRandom } from '../../../mesh/base/random.ts'
+import { encodeWire } from '../../../mesh/base/wire.ts'
+import { Connection, type End, GOSSIP_BACKLOG_BYTES_MAX } from '../../../mesh/connection.ts'
+import { encodeFrame, FRAME_BYTES_MAX, FrameDecoder } from '../../../mesh/framing.ts'
+import { type HandshakeOptions, type HandshakeState, startHandshake, stepHandshake } from '../../../mesh/handshake.ts'
+import { decodeMessage, encodeMessage, type Message } from '../../../mesh/messages.ts'
+import type { Stream } from '../../../mesh/transport.ts'
+import { identityOf } from '../../support/mesh-records.ts'
+import { simCrypto } from '../../support/sim-crypto.ts'
+import { SimNetwork } from '../../support/sim-network.ts'
+import { TestClock } from '../../support/test-clock.ts'
+
+const crypto = simCrypto(seededRandom(1))
+const here = parseIpv4('198.18.0.1')
+const there = parseIpv4('198.18.0.2')
+
+function optionsOf(index: number): HandshakeOptions {
+  return { identity: identityOf(index, crypto), crypto, cluster: 'c', instance: new Uint8Array(16).fill(index), incarnation: index }
+}
+
+interface Scene {
+  readonly clock: TestClock
+  readonly network: SimNetwork
+  /** Ours, which accepted. */
+  readonly connection: Connection
+  /** The other side's, which dialled; nothing reads or writes it but the test. */
+  readonly stream: Stream
+  readonly ended: { readonly end: End; readonly at: number }[]
+  readonly received: Message[]
+}
+
+/** @param unwanted turns the peer away once it is proved. */
+async function scene(unwanted?: End): Promise<Scene> {
+  const clock = new TestClock()
+  const network = new SimNetwork({ clock, random: seededRandom(1), latencyMs: [1, 2] })
+  const ended: Scene['ended'] = []
+  const received: Message[] = []
+  const connections: Connection[] = []
+  const streams: Stream[] = []
+  const accept = (stream: Stream) => {
+    const ports = {
+      clock,
+      handshake: optionsOf(1),
+      admit: () => unwanted,
+      established: () => undefined,
+      message: (_connection: Connection, _peer: unknown, message: Message) => void received.push(message),
+      ended: (_connection: Connection, end: End) => void ended.push({ end, at: Math.floor(clock.now() / 1_000) }),
+    }
+    connections.push(new Connection(stream, false, ports))
+  }
+  await network.host(here).listen({ host: '0.0.0.0', port: 1 }, accept)
+  network.host(there).dial({ host: '198.18.0.1', port: 1 }, (outcome) => outcome.ok && streams.push(outcome.value))
+  clock.advance(seconds(0.1))
+  const [connection] = connections
+  const [stream] = streams
+  if (connection === undefined || stream === undefined) throw new Error('the network carries no streams')
+  return { clock, network, connection, stream, ended, received }
+}
+
+interface Side {
+  /** What our side has said, the handshake not counted. */
+  readonly heard: Message[]
+  closed: string | undefined
+}
+
+/** Plays a proper dialler up to its proof. */
+function shakeHands({ clock, stream }: Scene): Side {
+  const side: Side = { heard: [], closed: undefined }
+  const frames = new FrameDecoder()
+  const [first, effects] = startHandshake(optionsOf(2), true)
+  let state: HandshakeState = first
+  const onFrame = (payload: Uint8Array) => {
+    if (state.kind === 'over') {
+      const message = decodeMessage(payload)
+      if (message.ok) side.heard.push(message.value)
+      return
+    }
+    const [next, more] = stepHandshake(state, payload, optionsOf(2))
+    state = next
+    for (const effect of more) if (effect.kind === 'done' && effect.last !== undefined) stream.write(encodeFrame(effect.last))
+  }
+  stream.start({
+    received: (bytes) => {
+      frames.push(bytes)
+      for (let frame = frames.next(FRAME_BYTES_MAX); frame.ok && frame.value !== undefined; frame = frames.next(FRAME_BYTES_MAX))
+        onFrame(frame.value)
+    },
+    closed: (reason) => {
+      side.closed = reason
+    },
+  })
+  for (const effect of effects) if (effect.kind === 'send') stream.write(encodeFrame(effect.payload))
+  clock.advance(seconds(0.1))
+  return side
+}
+
+test('a proper peer is established, heard, and told goodbye with the reason', async () => {
+  const stage = await scene()
+  const side = shakeHands(stage)
+  expect(stage.connection.established?.peer.name).toBe(identityOf(2, crypto).name)
+  stage.stream.write(encodeFrame(encodeMessage({ kind: 'delta', channel: 'peers', bytes: Uint8Array.of(1) })))
+  stage.clock.advance(seconds(0.1))
+  expect(stage.received).toEqual([{ kind: 'delta', channel: 'peers', bytes: Uint8Array.of(1) }])
+  stage.connection.end({ code: 'closed', reason: 'enough' })
+  stage.clock.advance(seconds(0.1))
+  expect(side).toEqual({ heard: [{ kind: 'bye', reason: 'enough' }], closed: 'closed by the other side' })
+  expect(stage.ended).toEqual([{ end: { code: 'closed', reason: 'enough' }, at: 0 }])
+  expect(stage.connection.send({ kind: 'digests', digests: [] })).toBe(false)
+})
+
+test('a peer that is turned away is told why', async () => {
+  const stage = await scene({ code: 'closed', reason: 'connection limit reached (64)' })
+  const side = shakeHands(stage)
+  expect(side.heard).toEqual([{ kind: 'bye', reason: 'connection limit reached (64)' }])
+  expect(stage.connection.established).toBeUndefined()
+  expect(stage.ended.map(({ end }) => end.code)).toEqual(['closed'])
+})
+
+test('the goodbye of the other side is passed on', async () => {
+  const stage = await scene()
+  shakeHands(stage)
+  stage.stream.write(encodeFrame(encodeMessage({ kind: 'bye', reason: 'tired' })))
+  stage.clock.advance(seconds(0.1))
+  expect(stage.ended.map(({ end }) => end)).toEqual([{ code: 'lost', reason: 'closed by the peer: tired' }])
+})
+
+describe('who is proved, and then', () => {
+  test.each([
+    {
+      name: 'sends a frame too long',
+      bytes: Uint8Array.of(0, 4, 0, 1),
+      end: { code: 'frame', reason: 'a frame of 262145 bytes, more than 262144' },
+    },
+    {
+      name: 'sends an unknown message',
+      bytes: encodeFrame(encodeWire([99])),
+      end: { code: 'message', reason: 'a message of an unknown type 99' },
+    },
+    {
+      name: 'sends no message at all',
+      bytes: encodeFrame(Uint8Array.of(0xc1)),
+      end: { code: 'message', reason: 'a message type 0xc1, which is not spoken here' },
+    },
+  ])('$name is shown out', async ({ bytes, end }) => {
+    const stage = await scene()
+    shakeHands(stage)
+    stage.stream.write(bytes)
+    stage.clock.advance(seconds(0.1))
+    expect(stage.ended.map((one) => one.end)).toEqual([end])
+  })
+
+  test('falls silent is ended after twenty seconds, having been sent heartbeats every five', async () => {
+    const stage = await scene()
+    const side = shakeHands(stage)
+    stage.clock.advance(seconds(60))
+    expect(stage.ended).toEqual([{ end: { code: 'silence', reason: 'the peer has fallen silent' }, at: 20 }])
+    expect(side.heard.map(({ kind }) => kind)).toEqual(['heartbeat', 'heartbeat', 'heartbeat', 'bye'])
+  })
+
+  test('is cut off is ended the same', async () => {
+    const stage = await scene()
+    shakeHands(stage)
+    stage.network.cut(here, there)
+    stage.clock.advance(seconds(60))
+    expect(stage.ended.map(({ end }) => end.code)).toEqual(['silence'])
+  })
+
+  test('beats itself lives on', async () => {
+    const stage = await scene()
+    shakeHands(stage)
+    for (let beat = 0; beat < 20; beat += 1) {
+      stage.clock.advance(seconds(10))
+      stage.stream.write(encodeFrame(encodeMessage({ kind: 'heartbeat' })))
+    }
+    expect(stage.ended).toEqual([])
+  })
+
+  test('is slow gets no more gossip than may wait for it, and all of it again when it has caught up', async () => {
+    const stage = await scene()
+    const side = shakeHands(stage)
+    stage.network.cut(here, there)
+    const delta = { kind: 'delta', channel: 'peers', bytes: new Uint8Array(100_000) } as const
+    const sent = Array.from({ length: 50 }, () => stage.connection.send(delta)).filter((isSent) => isSent).length
+    expect(sent).toBe(Math.ceil(GOSSIP_BACKLOG_BYTES_MAX / 100_000))
+    stage.network.heal(here, there)
+    stage.clock.advance(seconds(0.1))
+    expect(side.heard).toHaveLength(sent)
+    expect(stage.connection.send(delta)).toBe(true)
+  })
+})
+
+describe('who is not proved within five seconds is out', () => {
+  test.each([
+    { name: 'having said nothing', drip: [] as number[] },
+    { name: 'however busily it drips', drip: new Array(50).fill(0.2) },
+  ])('$name', async ({ drip }) => {
+    const stage = await scene()
+    stage.stream.write(Uint8Array.of(0, 0, 3, 0))
+    for (const pause of drip) {
+      stage.clock.advance(seconds(pause))
+      stage.stream.write(Uint8Array.of(1))
+    }
+    stage.clock.advance(seconds(6))
+    expect(stage.ended).toEqual([{ end: { code: 'timeout', reason: 'the handshake did not end in time' }, at: 5 }])
+  })
+})
+
+test('a frame that is good after the proof is too long before it', async () => {
+  const stage = await scene()
+  stage.stream.write(Uint8Array.of(0, 0, 4, 1))
+  stage.clock.advance(seconds(0.1))
+  expect(stage.ended.map(({ end }) => end)).toEqual([{ code: 'frame', reason: 'a frame of 1025 bytes, more than 1024' }])
+})

@@ -1,0 +1,73 @@
+/** The API as a function: every path, and what bad requests get. */
+import { describe, expect, test } from 'vitest'
+import { WeftError } from '../../../../mesh/base/errors.ts'
+import type { Snapshot } from '../../../../router/api/contract.ts'
+import { type ApiPorts, handleApi } from '../../../../router/api/handlers.ts'
+import { emptySnapshot } from '../../../support/snapshot.ts'
+
+function ports(snapshot: Snapshot = emptySnapshot): ApiPorts & { readonly targets: Set<string> } {
+  const targets = new Set<string>(['old'])
+  return {
+    targets,
+    snapshot: () => snapshot,
+    connect(added, replace) {
+      if (added.includes('bad')) throw new WeftError('USAGE', 'not a target: bad', { hint: 'write HOST or HOST:PORT' })
+      if (replace) targets.clear()
+      for (const target of added) targets.add(target)
+    },
+    forget: (removed) => removed.filter((target) => targets.delete(target)),
+  }
+}
+
+function call(method: string, path: string, body = '', on: ApiPorts = ports()): { readonly status: number; readonly body: unknown } {
+  const [pathname = '', query = ''] = path.split('?')
+  const response = handleApi({ method, path: pathname, query: new Map(new URLSearchParams(query)), body }, on)
+  return { status: response.status, body: response.contentType === 'application/json' ? JSON.parse(response.body) : response.body }
+}
+
+describe('the API', () => {
+  test('answers 503 with the whole status until the router is ready, then 200', () => {
+    expect(call('GET', '/status')).toEqual({ status: 503, body: emptySnapshot })
+    const ready = { ...emptySnapshot, ready: true, waitingFor: [] }
+    expect(call('GET', '/status', '', ports(ready))).toEqual({ status: 200, body: ready })
+  })
+
+  test.each(['connections', 'peers', 'ipam', 'targets'])('has status/%s as JSON and as text', (part) => {
+    expect(call('GET', `/status/${part}`).status).toBe(200)
+    expect(call('GET', `/status/${part}?format=text`).body).toBeTypeOf('string')
+  })
+
+  test('connects, replaces and forgets targets', () => {
+    const on = ports()
+    expect(call('POST', '/connect', '{"peers":["a","b:7000"]}', on)).toEqual({ status: 200, body: { connected: ['a', 'b:7000'] } })
+    expect(call('POST', '/forget', '{"peers":["a","never"]}', on)).toEqual({ status: 200, body: { forgotten: ['a'] } })
+    expect([...on.targets]).toEqual(['old', 'b:7000'])
+    call('POST', '/connect', '{"peers":["c"],"replace":true}', on)
+    expect([...on.targets]).toEqual(['c'])
+  })
+
+  test.each([
+    { name: 'no such path', request: ['GET', '/nothing'], status: 404 },
+    { name: 'a part that is not', request: ['GET', '/status/dns'], status: 404 },
+    { name: 'too deep a path', request: ['GET', '/status/ipam/more'], status: 404 },
+    { name: 'a method that is not', request: ['DELETE', '/status'], status: 405 },
+    { name: 'a body that is not JSON', request: ['POST', '/connect', 'peers=a'], status: 400 },
+    { name: 'a body of another shape', request: ['POST', '/connect', '{"peer":"a"}'], status: 400 },
+    { name: 'too many targets', request: ['POST', '/connect', JSON.stringify({ peers: Array(1_001).fill('a') })], status: 400 },
+    { name: 'a target that cannot be one', request: ['POST', '/connect', '{"peers":["bad"]}'], status: 400 },
+  ] as const)('answers $name with $status and says why', ({ request: [method, path, body], status }) => {
+    const answer = call(method, path, body)
+    expect(answer.status).toBe(status)
+    expect(answer.body).toHaveProperty('error', expect.stringMatching(/.{10}/))
+  })
+
+  test('survives a port that throws', () => {
+    const broken: ApiPorts = {
+      ...ports(),
+      snapshot: () => {
+        throw new Error('no snapshot')
+      },
+    }
+    expect(call('GET', '/report', '', broken)).toEqual({ status: 500, body: { error: 'no snapshot' } })
+  })
+})

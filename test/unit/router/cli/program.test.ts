@@ -1,0 +1,127 @@
+/** The command line as people meet it: help everywhere, errors that say what to do, exit codes. */
+import { mkdtemp, rm } from 'node:fs/promises'
+import { createServer } from 'node:http'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { describe, expect, test } from 'vitest'
+import { handleApi } from '../../../../router/api/handlers.ts'
+import { runCli } from '../../../../router/cli/program.ts'
+import { emptySnapshot } from '../../../support/snapshot.ts'
+
+interface Outcome {
+  readonly code: number
+  readonly out: string
+  readonly err: string
+}
+
+async function weft(words: readonly string[], env: Readonly<Record<string, string>> = {}): Promise<Outcome> {
+  const said = { code: 0, out: '', err: '' }
+  await runCli(words, {
+    out: (text) => {
+      said.out += text
+    },
+    err: (text) => {
+      said.err += text
+    },
+    exitWith: (code) => {
+      said.code = code
+    },
+    env,
+    node: { path: process.execPath, flags: [], compileCache: undefined },
+    signal: new AbortController().signal,
+  })
+  return said
+}
+
+/** The API of a router that answers as `ready` says, on a socket of its own. */
+async function withRouter(ready: boolean, use: (socket: string, targets: string[]) => Promise<void>): Promise<void> {
+  await using stack = new AsyncDisposableStack()
+  const directory = await mkdtemp(join(tmpdir(), 'weft-cli-'))
+  stack.defer(() => rm(directory, { recursive: true }))
+  const targets: string[] = []
+  const ports = {
+    snapshot: () => ({ ...emptySnapshot, ready, router: { ...emptySnapshot.router, targets } }),
+    connect: (added: readonly string[]) => void targets.push(...added),
+    forget: (removed: readonly string[]) => removed.filter((target) => targets.includes(target)),
+  }
+  const server = createServer(async (request, response) => {
+    let body = ''
+    for await (const part of request) body += part
+    const url = new URL(request.url ?? '', 'http://weft')
+    const answer = handleApi({ method: request.method ?? '', path: url.pathname, query: new Map(url.searchParams), body }, ports)
+    response.writeHead(answer.status).end(answer.body)
+  })
+  const socket = join(directory, 'api.sock')
+  await new Promise<void>((resolve) => server.listen(socket, resolve))
+  stack.defer(() => new Promise<void>((resolve) => void server.close(() => resolve())))
+  await use(socket, targets)
+}
+
+describe('weft', () => {
+  test.each([
+    { words: ['--help'], says: 'Commands:' },
+    { words: ['run', '--help'], says: 'env: IPALLOC_RANGE' },
+    { words: ['name', '--help'], says: '--state-dir' },
+    { words: ['status', '--help'], says: '(choices: "connections"' },
+    { words: ['report', '--help'], says: '--socket' },
+    { words: ['connect', '--help'], says: '--replace' },
+    { words: ['forget', '--help'], says: '<peer...>' },
+    { words: ['lab', '--help'], says: 'check' },
+    { words: ['lab', 'up', '--help'], says: '--hosts' },
+    { words: ['lab', 'cut', '--help'], says: '--one-way' },
+    { words: ['--version'], says: '0.1.0' },
+  ])('$words helps', async ({ words, says }) => {
+    expect(await weft(words)).toMatchObject({ code: 0, out: expect.stringContaining(says), err: '' })
+  })
+
+  test.each([
+    { words: ['statsu'], says: '(Did you mean status?)' },
+    { words: ['lba'], says: '(Did you mean lab?)' },
+    { words: ['status', '--jsn'], says: '(Did you mean --json?)' },
+    { words: ['status', 'conections'], says: 'connections, peers, ipam, targets' },
+    { words: ['lab', 'up', '--host', '3'], says: '(Did you mean --hosts?)' },
+    { words: ['lab', 'up', '--hosts', 'three'], says: 'not a whole number from 1 to 64' },
+    { words: ['connect'], says: "missing required argument 'peer'" },
+    { words: ['report', 'extra'], says: 'too many arguments' },
+  ])('$words is refused with what was meant', async ({ words, says }) => {
+    expect(await weft(words)).toMatchObject({ code: 2, out: '', err: expect.stringContaining(says) })
+  })
+
+  test('says how to find a router where none answers', async () => {
+    const { code, err } = await weft(['status'], { WEFT_SOCKET: '/nowhere/api.sock' })
+    expect({ code, err }).toEqual({
+      code: 1,
+      err: expect.stringMatching(/^weft: no router answers on .*\n {2}hint: start one with `weft run`/),
+    })
+  })
+
+  test('shows the status of a router, and by its exit code whether it is ready', async () => {
+    await withRouter(true, async (socket) => {
+      expect(await weft(['status', '--socket', socket])).toMatchObject({ code: 0, out: expect.stringContaining('Service: router') })
+      expect(JSON.parse((await weft(['status', 'ipam', '--socket', socket, '--json'])).out)).toEqual(emptySnapshot.ipam)
+      expect(JSON.parse((await weft(['report', '--socket', socket])).out)).toMatchObject({ ready: true })
+    })
+    await withRouter(false, async (socket) => {
+      expect(await weft(['status', '--socket', socket])).toMatchObject({ code: 3, out: expect.stringContaining('waiting for a ring') })
+    })
+  })
+
+  test('connects and forgets, and names what it did not know', async () => {
+    await withRouter(true, async (socket, targets) => {
+      expect(await weft(['connect', 'a', 'b:7000', '--socket', socket])).toEqual({ code: 0, out: '', err: '' })
+      expect(targets).toEqual(['a', 'b:7000'])
+      expect((await weft(['status', 'targets', '--socket', socket])).out).toBe('a\nb:7000\n')
+      expect(await weft(['forget', 'a', 'zz', '--socket', socket])).toMatchObject({
+        code: 2,
+        err: expect.stringContaining('not among the targets: zz'),
+      })
+    })
+  })
+
+  test('refuses a wrong option of the router before it touches anything', async () => {
+    expect(await weft(['run', '--mtu', '12'])).toMatchObject({
+      code: 2,
+      err: expect.stringContaining('--mtu: not a whole number from 576 to 65535'),
+    })
+  })
+})

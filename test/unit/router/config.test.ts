@@ -1,0 +1,46 @@
+/** Options of a router: defaults, sources, and errors that name what is wrong. */
+import { describe, expect, test } from 'vitest'
+import { formatCidr, formatIpv4 } from '../../../mesh/base/address.ts'
+import { WeftError } from '../../../mesh/base/errors.ts'
+import { type Config, parseConfig } from '../../../router/config.ts'
+
+describe('the configuration', () => {
+  test('needs nothing to be given', () => {
+    const config = parseConfig({}, {})
+    expect({ ...config, universe: formatCidr(config.universe), nickname: '' }).toEqual({
+      stateDirectory: '/var/lib/weft',
+      runDirectory: '/run/weft',
+      nickname: '',
+      cluster: 'weft',
+      port: 6783,
+      universe: '10.32.0.0/12',
+      ipamInit: '',
+      advertise: undefined,
+      mtuBytes: undefined,
+      logLevel: 'info',
+    })
+    expect(Object.isFrozen(config)).toBe(true)
+  })
+
+  test("reads Weave Net's variables, and prefers what was given", () => {
+    const env = { IPALLOC_RANGE: '10.2.0.0/16', WEAVE_MTU: '1376', IPALLOC_INIT: '' }
+    const config = parseConfig({ mtuBytes: '9000', advertise: '192.0.2.7' }, env)
+    expect(formatCidr(config.universe)).toBe('10.2.0.0/16')
+    expect(config.mtuBytes).toBe(9000)
+    expect(config.advertise && formatIpv4(config.advertise)).toBe('192.0.2.7')
+  })
+
+  test.each<{ given: Partial<Record<keyof Config, string>>; env?: Record<string, string>; error: string }>([
+    { given: { universe: '10.32.0.1/12' }, error: '--ipalloc-range: 10.32.0.1/12 has host bits set (did you mean 10.32.0.0/12?)' },
+    { given: { universe: '10.0.0.0/7' }, error: '--ipalloc-range: a cluster range is a /8 to a /29, not 10.0.0.0/7' },
+    { given: { universe: '10.0.0.0/30' }, error: '--ipalloc-range: a cluster range is a /8 to a /29, not 10.0.0.0/30' },
+    { given: { universe: 'ten' }, error: '--ipalloc-range: not a prefix like 10.32.0.0/12: "ten"' },
+    { given: {}, env: { WEAVE_MTU: '12' }, error: 'WEAVE_MTU: not a whole number from 576 to 65535: "12"' },
+    { given: { port: '0' }, error: '--port: not a whole number from 1 to 65535: "0"' },
+    { given: { nickname: 'two words' }, error: '--nickname: not a name of 1 to 63 printable characters: "two words"' },
+    { given: { logLevel: 'loud' }, error: '--log-level: not one of debug, info, warn, error: "loud"' },
+    { given: { advertise: '1.2.3' }, error: '--advertise: not an IPv4 address: "1.2.3"' },
+  ])('refuses $given $env and says which', ({ given, env = {}, error }) => {
+    expect(() => parseConfig(given, env)).toThrow(new WeftError('USAGE', error, { hint: 'see `weft run --help`' }))
+  })
+})
