@@ -135,8 +135,8 @@ export class Allocator {
     // A boundary goes as the end of the entry before it; alone it says nothing that cannot wait.
     const entries = news.filter(({ owner }) => owner !== undefined)
     const ring = this.#ledger.ring
-    if (ring === undefined || entries.length === 0) return ok({ news: undefined, faults })
-    return ok({ news: encodeDelta({ ...delta, items: withEnds(ring, entries) }), faults })
+    if (ring === undefined || entries.length === 0) return ok({ news: [], held: [], faults })
+    return ok({ news: [{ key: undefined, delta: encodeDelta({ ...delta, items: withEnds(ring, entries) }) }], held: [], faults })
   }
 
   receive(from: PeerName, message: SpaceMessage, now: Millis): Result<void, GossipFault> {

@@ -9,7 +9,7 @@ import type { Clock } from '../mesh/base/clock.ts'
 import type { Logger } from '../mesh/base/log.ts'
 import type { Random } from '../mesh/base/random.ts'
 import { err, ok, type Result, unreachable } from '../mesh/base/result.ts'
-import type { GossipFault, GossipPart, GossipPort, Merged } from '../mesh/gossip.ts'
+import type { GossipFault, GossipPart, GossipPort, Merged, News } from '../mesh/gossip.ts'
 import { type AllocateError, Allocator, type AllocatorEffect } from './allocator.ts'
 import type { AttachmentKey } from './attachment.ts'
 import { type Disk, openDisk } from './disk.ts'
@@ -195,7 +195,7 @@ export class Ipam implements AsyncDisposable {
     return this.#digest.bytes
   }
 
-  #missing(bytes: Uint8Array): Result<readonly Uint8Array[], GossipFault> {
+  #missing(bytes: Uint8Array): Result<readonly News[], GossipFault> {
     const summary = decodeSummary(bytes)
     if (!summary.ok) return summary
     const foreign = this.#ledger.foreign(summary.value)
@@ -204,7 +204,8 @@ export class Ipam implements AsyncDisposable {
       return err(foreign)
     }
     const { ring, universe } = this.#ledger
-    return ok(ring === undefined ? [] : missingDeltas(universe, ring, summary.value))
+    const deltas = ring === undefined ? [] : missingDeltas(universe, ring, summary.value)
+    return ok(deltas.map((delta) => ({ key: undefined, delta })))
   }
 
   #merge(bytes: Uint8Array, from: PeerName): Result<Merged, GossipFault> {

@@ -1,11 +1,9 @@
 /**
  * Whom we let in. Before anybody has proved anything: so many handshakes at a time, and so many from one address,
- * that a stranger can neither fill our memory nor keep all peers out. Afterwards: so many connections.
+ * that a stranger can neither fill our memory nor keep all peers out.
  */
 import { formatIpv4, type Ipv4 } from './base/address.ts'
-import type { PeerName } from './base/brand.ts'
 import { err, ok, type Result } from './base/result.ts'
-import { NEIGHBOURS_MAX } from './record.ts'
 
 /** A handshake on a LAN takes milliseconds; 1,000 peers that all come at once are through in seconds. */
 export const HALF_OPEN_MAX = 64
@@ -33,20 +31,4 @@ export function release(halfOpen: HalfOpen, source: Ipv4): HalfOpen {
   if (count > 1) next.set(source, count - 1)
   else next.delete(source)
   return next
-}
-
-/** Everyone connects to everyone up to here; all of them fit in our record. */
-export const CONNECTIONS_MAX: number = NEIGHBOURS_MAX
-/** Who has this many dials no more: the rest is for peers that come later and know only us. */
-export const DIALLED_CONNECTIONS_MAX: number = CONNECTIONS_MAX - 8
-
-/**
- * Whose connection is to end so that another peer has room: the best connected neighbour, the first by name of equals,
- * if that will not dial again for want of it. Undefined when nobody can spare us.
- * @param degrees how many connections each neighbour says it has.
- */
-export function whoMakesRoom(degrees: ReadonlyMap<PeerName, number>): PeerName | undefined {
-  const able = [...degrees].filter(([, degree]) => degree > DIALLED_CONNECTIONS_MAX)
-  const [best] = able.sort(([a, degreeOfA], [b, degreeOfB]) => degreeOfB - degreeOfA || (a < b ? -1 : 1))
-  return best?.[0]
 }

@@ -1,6 +1,6 @@
 /** One stream to one peer: handshake, then messages, with heartbeats in between. Decides nothing about other connections. */
 import { type Millis, seconds } from './base/brand.ts'
-import type { Clock } from './base/clock.ts'
+import { atMoment, type Clock } from './base/clock.ts'
 import { unreachable } from './base/result.ts'
 import type { Endpoint } from './endpoint.ts'
 import { encodeFrame, FRAME_BYTES_MAX, FRAME_BYTES_MAX_BEFORE_AUTH, FrameDecoder } from './framing.ts'
@@ -13,8 +13,8 @@ import {
   startHandshake,
   stepHandshake,
 } from './handshake.ts'
-import { checkPulse, type Pulse, startPulse } from './heartbeat.ts'
-import { decodeMessage, encodeMessage, type GossipMessage } from './messages.ts'
+import { checkPulse, heard, isDoubted, type Pulse, type PulseVerdict, startPulse, vouched } from './heartbeat.ts'
+import { type ByeCode, decodeMessage, encodeMessage, type GossipMessage } from './messages.ts'
 import type { Stream } from './transport.ts'
 
 /** From the open stream to the last proof, however busily the other side drips bytes. */
@@ -36,6 +36,10 @@ export type EndCode =
   | 'lost'
   /** We have a better connection with this peer. */
   | 'duplicate'
+  /** One of the two has as many connections as it may have. */
+  | 'full'
+  /** Both have more connections than they need. */
+  | 'surplus'
   /** We do not want it, or not any more. */
   | 'closed'
 
@@ -50,8 +54,12 @@ export interface ConnectionPorts {
   readonly handshake: HandshakeOptions
   /** The other side is proved; an `End` turns it away. */
   readonly admit: (connection: Connection, peer: Authenticated) => End | undefined
+  /** What one that is turned away is told all the same. */
+  readonly consolation: (end: End) => readonly GossipMessage[]
   readonly established: (connection: Connection, peer: Authenticated) => void
   readonly message: (connection: Connection, peer: Authenticated, message: GossipMessage) => void
+  /** Nothing is heard of the other side: to be answered by `vouch` or `end`. */
+  readonly doubted: (connection: Connection, peer: Authenticated) => void
   /** Called exactly once, and last. */
   readonly ended: (connection: Connection, end: End) => void
 }
@@ -117,15 +125,33 @@ export class Connection {
 
   /** Sends gossip. False when the connection is not established, or the other side is too slow: then nothing is sent. */
   send(message: GossipMessage): boolean {
-    if (this.#state.kind !== 'established' || this.#stream.backlogBytes > GOSSIP_BACKLOG_BYTES_MAX) return false
+    if (!this.isReady) return false
     this.#write(encodeMessage(message))
     return true
+  }
+
+  /** Whether it would take gossip now. */
+  get isReady(): boolean {
+    return this.#state.kind === 'established' && this.#stream.backlogBytes <= GOSSIP_BACKLOG_BYTES_MAX
+  }
+
+  /** Nothing was heard since the last doubt. */
+  get isDoubted(): boolean {
+    return isDoubted(this.#pulse)
+  }
+
+  /** The other side's host has answered. */
+  vouch(): void {
+    if (this.#state.kind !== 'established') return
+    this.#pulse = vouched(this.#pulse, this.#ports.clock.now())
+    this.#timer[Symbol.dispose]()
+    this.#watchPulse()
   }
 
   /** Ends the connection, telling the other side why if that is a peer. */
   end(end: End): void {
     if (this.#state.kind === 'ended') return
-    if (this.#state.kind === 'established') this.#write(encodeMessage({ kind: 'bye', reason: end.reason }))
+    if (this.#state.kind === 'established') this.#write(encodeBye(end))
     this.#stream.close()
     this.#finish(end)
   }
@@ -139,7 +165,7 @@ export class Connection {
 
   #received(piece: Uint8Array): void {
     this.#traffic.bytesIn += piece.length
-    this.#pulse = { ...this.#pulse, heardAt: this.#ports.clock.now() }
+    this.#pulse = heard(this.#pulse, this.#ports.clock.now())
     this.#frames.push(piece)
     while (this.#state.kind !== 'ended') {
       const frame = this.#frames.next(this.#state.kind === 'established' ? FRAME_BYTES_MAX : FRAME_BYTES_MAX_BEFORE_AUTH)
@@ -185,7 +211,10 @@ export class Connection {
     const unwanted = this.#ports.admit(this, peer)
     if (unwanted !== undefined) {
       // Who accepted is taken for established by the other side, and can say why not; who dialled just withdraws.
-      if (!this.outbound) this.#write(encodeMessage({ kind: 'bye', reason: unwanted.reason }))
+      if (!this.outbound) {
+        for (const message of this.#ports.consolation(unwanted)) this.#write(encodeMessage(message))
+        this.#write(encodeBye(unwanted))
+      }
       this.end(unwanted)
       return
     }
@@ -207,7 +236,8 @@ export class Connection {
     const message = decoded.value
     if (message.kind === 'bye') {
       this.#stream.close()
-      this.#finish({ code: 'lost', reason: `closed by the peer: ${message.reason}` })
+      const code = message.code === 'other' ? 'lost' : message.code
+      this.#finish({ code, reason: `closed by the peer: ${message.reason}` })
     } else if (message.kind !== 'heartbeat') {
       this.#ports.message(this, peer, message)
     }
@@ -215,17 +245,29 @@ export class Connection {
 
   #watchPulse(): void {
     const { clock } = this.#ports
-    const wait = Math.max(0, this.#pulse.dueAt - clock.now()) as Millis
-    this.#timer = clock.after(wait, () => {
-      const { verdict, pulse } = checkPulse(this.#pulse, clock.now())
+    this.#timer = atMoment(clock, this.#pulse.dueAt, () => {
+      const { verdicts, pulse } = checkPulse(this.#pulse, clock.now())
       this.#pulse = pulse
-      if (verdict === 'dead') {
-        this.end({ code: 'silence', reason: 'the peer has fallen silent' })
-        return
-      }
-      if (verdict === 'beat') this.#write(encodeMessage({ kind: 'heartbeat' }))
       this.#watchPulse()
+      for (const verdict of verdicts) this.#onVerdict(verdict)
     })
+  }
+
+  #onVerdict(verdict: PulseVerdict): void {
+    if (this.#state.kind !== 'established') return
+    switch (verdict) {
+      case 'beat':
+        this.#write(encodeMessage({ kind: 'heartbeat' }))
+        break
+      case 'doubt':
+        this.#ports.doubted(this, this.#state.peer)
+        break
+      case 'dead':
+        this.end({ code: 'silence', reason: 'the peer has fallen silent' })
+        break
+      default:
+        unreachable(verdict)
+    }
   }
 
   #write(payload: Uint8Array): void {
@@ -235,4 +277,9 @@ export class Connection {
     this.#traffic.messagesOut += 1
     this.#stream.write(frame)
   }
+}
+
+function encodeBye({ code, reason }: End): Uint8Array {
+  const byeCode: ByeCode = code === 'full' || code === 'surplus' ? code : 'other'
+  return encodeMessage({ kind: 'bye', reason, code: byeCode })
 }

@@ -22,20 +22,26 @@ export interface GossipPart {
   digest(): Uint8Array
   /** A compact description of what we hold, from which another peer can tell what we lack. */
   summary(): Uint8Array
-  /** Deltas with all that the sender of `summary` lacks; each mergeable alone. */
-  missing(summary: Uint8Array): Result<readonly Uint8Array[], GossipFault>
-  /**
-   * Merges a delta that `from` sent or relayed. The value is the part of it that was news,
-   * to be relayed to our other neighbours; undefined when nothing was. Bad entries are skipped
-   * and named in `faults`; they never cost the good ones.
-   */
+  /** All that the sender of `summary` lacks, as deltas that can be merged alone. */
+  missing(summary: Uint8Array): Result<readonly News[], GossipFault>
+  /** Merges a delta that `from` sent or relayed. Bad entries are skipped and named in `faults`; they never cost the good ones. */
   merge(delta: Uint8Array, from: PeerName): Result<Merged, GossipFault>
   /** A unicast message from another peer's part of the same channel. */
   receive(message: Uint8Array, from: PeerName): void
 }
 
+/** A delta on its way. */
+export interface News {
+  /** What it is about: while it waits to be sent, a later one with the same key takes its place. */
+  readonly key: string | undefined
+  readonly delta: Uint8Array
+}
+
 export interface Merged {
-  readonly news: Uint8Array | undefined
+  /** What we had not known, to be relayed to our other neighbours. */
+  readonly news: readonly News[]
+  /** Keys of what the sender has shown to know as well as we do: nobody need tell it. */
+  readonly held: readonly string[]
   readonly faults: readonly GossipFault[]
 }
 
@@ -48,9 +54,9 @@ export interface GossipFault {
 
 /** What the mesh offers to a part. */
 export interface GossipPort {
-  /** Sends a delta of our own to all neighbours now; whoever misses it gets it by anti-entropy. */
+  /** Sends a delta of our own to all neighbours soon; whoever misses it gets it by anti-entropy. */
   broadcast(delta: Uint8Array): void
-  /** Sends to one peer, best effort. False when it cannot be reached now. */
+  /** Sends to one peer, best effort, over others if need be. False when no way to it is known now. */
   send(to: PeerName, message: Uint8Array): boolean
   /** Peers that `send` can reach now, in order of name. */
   reachable(): readonly PeerName[]

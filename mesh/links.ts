@@ -1,24 +1,23 @@
 /** All connections of this peer: accepts and dials, lets one live per other peer, and no more than there is room for. */
-
-import { admit, CONNECTIONS_MAX, DIALLED_CONNECTIONS_MAX, type HalfOpen, noneHalfOpen, release, whoMakesRoom } from './admission.ts'
-import { type Millis, millis, type PeerName, seconds } from './base/brand.ts'
+import { admit, type HalfOpen, noneHalfOpen, release } from './admission.ts'
+import { formatIpv4 } from './base/address.ts'
+import { millis, type PeerName } from './base/brand.ts'
 import type { Clock } from './base/clock.ts'
 import type { LogFields, Logger } from './base/log.ts'
 import type { Random } from './base/random.ts'
-import { err, type Result } from './base/result.ts'
 import { Connection, type ConnectionPorts, type End, type EndCode, type Traffic } from './connection.ts'
-import { type Attempts, type DialEvent, type Goal, goalsOf, hasten, planDials, recordDial, retryNow } from './dialer.ts'
+import type { DialEvent } from './dialer.ts'
 import { chooseConnection, type Rival } from './duplicates.ts'
-import { formatEndpoint, formatTarget, type Target } from './endpoint.ts'
+import { formatEndpoint, type Target } from './endpoint.ts'
 import type { FaultCode, Faults } from './faults.ts'
 import type { Authenticated, HandshakeOptions } from './handshake.ts'
+import type { Liveness } from './liveness.ts'
 import type { GossipMessage } from './messages.ts'
+import { DEGREE_MAX, degreeWanted, type NeighbourView, surplusOf, whoMakesRoom } from './overlay.ts'
 import type { Neighbour, PeerRecord } from './record.ts'
+import { Seeker } from './seeker.ts'
 import { type ConnectionStatus, connectionStatuses } from './status.ts'
 import type { Stream, Transport } from './transport.ts'
-
-/** Two lost SYNs on a slow link; a dead address must not hold a place among the dials for minutes, as the kernel would. */
-const DIAL_DEADLINE: Millis = seconds(5)
 
 export interface LinksPorts {
   readonly transport: Transport
@@ -27,9 +26,15 @@ export interface LinksPorts {
   readonly log: Logger
   readonly faults: Faults
   readonly handshake: HandshakeOptions
+  /** All but our own. */
+  readonly records: () => readonly PeerRecord[]
+  readonly recordOf: (name: PeerName) => PeerRecord | undefined
+  readonly livenessOf: (name: PeerName) => Liveness
   readonly up: (name: PeerName, outbound: boolean) => void
   readonly down: (name: PeerName) => void
   readonly message: (name: PeerName, message: GossipMessage) => void
+  /** Whom one can turn to that we have no room for. */
+  readonly referrals: () => readonly GossipMessage[]
   /** Something that `statuses` tells has changed. */
   readonly changed: () => void
 }
@@ -56,18 +61,12 @@ const FAULT_OF_END: Readonly<Partial<Record<EndCode, FaultCode>>> = {
 }
 
 export class Links implements Disposable {
+  readonly seeker: Seeker
   readonly #ports: LinksPorts
   readonly #connectionPorts: ConnectionPorts
   readonly #links = new Map<Connection, Link>()
   readonly #established = new Map<PeerName, Connection>()
-  /** Dials whose stream is not open yet, by goal. */
-  readonly #dials = new Map<string, Disposable>()
   #halfOpen: HalfOpen = noneHalfOpen
-  #targets: readonly Target[] = []
-  #records: readonly PeerRecord[] = []
-  #goals: ReadonlyMap<string, Goal> = new Map()
-  #attempts: Attempts = new Map()
-  #planning: { readonly at: Millis; readonly timer: Disposable } | undefined
   #ended: Traffic = { bytesIn: 0, bytesOut: 0, messagesIn: 0, messagesOut: 0 }
   #isClosed = false
 
@@ -77,33 +76,28 @@ export class Links implements Disposable {
       clock: ports.clock,
       handshake: ports.handshake,
       admit: (connection, peer) => this.#admit(connection, peer),
+      consolation: ({ code }) => (code === 'full' ? ports.referrals() : []),
       established: (connection, peer) => this.#onEstablished(connection, peer),
       message: (_connection, peer, message) => ports.message(peer.name, message),
+      doubted: (connection, peer) => this.#onDoubted(connection, peer),
       ended: (connection, end) => this.#onEnded(connection, end),
     }
+    this.seeker = new Seeker({
+      ...ports,
+      view: () => ({
+        self: ports.handshake.identity.name,
+        records: ports.records(),
+        connected: new Set(this.#established.keys()),
+        livenessOf: ports.livenessOf,
+        wanted: this.#wanted(),
+      }),
+      opened: (stream, place) => this.#add(stream, place),
+    })
   }
 
-  get targets(): readonly Target[] {
-    return this.#targets
-  }
-
-  /** Replaces what people want us to dial; what we have not reached of it is tried at once. */
-  setTargets(targets: readonly Target[]): void {
-    this.#targets = targets
-    this.#attempts = retryNow(this.#attempts, targets.map(formatTarget))
-    this.#setGoals()
-  }
-
-  /** Replaces what is known of other peers. */
-  setRecords(records: readonly PeerRecord[]): void {
-    const { clock, random } = this.#ports
-    const old = new Set(this.#records)
-    // A peer that tells something new lives: if we cannot reach it, that may have changed as well.
-    const alive = records.filter((record) => !(old.has(record) || this.#established.has(record.name)))
-    const places = alive.flatMap(({ addresses, port }) => addresses.map((address) => formatEndpoint({ address, port })))
-    this.#attempts = hasten(this.#attempts, places, { now: clock.now(), random })
-    this.#records = records
-    this.#setGoals()
+  /** Names of those with whom a connection is established, in order. */
+  get names(): readonly PeerName[] {
+    return [...this.#established.keys()].sort()
   }
 
   /** Takes a stream that somebody has opened to us. */
@@ -124,10 +118,22 @@ export class Links implements Disposable {
     return this.#established.get(to)?.send(message) ?? false
   }
 
+  /** Whether a neighbour would take gossip now. */
+  isReady(name: PeerName): boolean {
+    return this.#established.get(name)?.isReady ?? false
+  }
+
   /** In order of name. */
   neighbours(): readonly Neighbour[] {
     const neighbours = [...this.#established].map(([name, { remote, outbound }]) => ({ name, ...remote, outbound }))
     return neighbours.sort((a, b) => (a.name < b.name ? -1 : 1))
+  }
+
+  /** Parts from a neighbour when we have too many, and it has as well. */
+  trim(): void {
+    const surplus = surplusOf(this.#ports.handshake.identity.name, this.#neighbourViews())
+    if (surplus === undefined) return
+    this.#established.get(surplus)?.end({ code: 'surplus', reason: 'both have more connections than they need' })
   }
 
   statuses(nickname: (name: PeerName) => string): readonly ConnectionStatus[] {
@@ -136,8 +142,8 @@ export class Links implements Disposable {
     const pending = [...this.#links].filter(([connection]) => connection.established === undefined).map(([, { goal }]) => goal)
     return connectionStatuses({
       connections: this.#links.keys(),
-      attempts: this.#attempts,
-      goals: this.#goals,
+      attempts: this.seeker.attempts,
+      targets: this.seeker.targets,
       pending: new Set(pending.filter((goal) => goal !== undefined)),
       connected: new Set(this.#established.keys()),
       nickname,
@@ -152,10 +158,25 @@ export class Links implements Disposable {
   /** Says goodbye to all; nothing is dialled or accepted any more. */
   [Symbol.dispose](): void {
     this.#isClosed = true
-    this.#planning?.timer[Symbol.dispose]()
-    for (const dial of this.#dials.values()) dial[Symbol.dispose]()
-    this.#dials.clear()
+    this.seeker[Symbol.dispose]()
     for (const connection of [...this.#links.keys()]) connection.end({ code: 'closed', reason: 'the peer is shutting down' })
+  }
+
+  /** How many more connections we want. Who knows of nobody alive wants whomever it knows of. */
+  #wanted(): number {
+    const { records, livenessOf } = this.#ports
+    const all = records()
+    const alive = all.filter(({ name }) => livenessOf(name) === 'alive').length
+    return degreeWanted(alive > 0 ? alive : all.length) - this.#established.size
+  }
+
+  #neighbourViews(): readonly NeighbourView[] {
+    const { recordOf, handshake } = this.#ports
+    const zone = recordOf(handshake.identity.name)?.zone
+    return [...this.#established.keys()].map((name) => {
+      const record = recordOf(name)
+      return { name, degree: record?.neighbours.length ?? 0, isOtherZone: record?.zone !== zone }
+    })
   }
 
   #add(stream: Stream, goal: string | undefined): void {
@@ -169,7 +190,7 @@ export class Links implements Disposable {
     const link = this.#links.get(connection)
     if (link !== undefined) link.peer = peer.name
     const old = this.#established.get(peer.name)
-    if (old?.established === undefined) return this.#makeRoom(connection)
+    if (old?.established === undefined) return this.#makeRoom(connection, peer)
     const age = millis(this.#ports.clock.now() - old.established.since)
     const { keep, code, reason } = chooseConnection(rival(old, old.established.peer), rival(connection, peer), age)
     if (keep === 'old') return { code, reason }
@@ -177,18 +198,26 @@ export class Links implements Disposable {
     return undefined
   }
 
-  #makeRoom(connection: Connection): End | undefined {
-    if (this.#established.size < CONNECTIONS_MAX) return undefined
-    const neighbours = this.#records.filter(({ name }) => this.#established.has(name))
-    const parting = whoMakesRoom(new Map(neighbours.map((record) => [record.name, record.neighbours.length])))
+  /** One that has nobody else gets a place at the expense of a neighbour that has many. */
+  #makeRoom({ outbound }: Connection, { name }: Authenticated): End | undefined {
+    if (this.#established.size < DEGREE_MAX) return undefined
+    const isLonely = outbound || this.#ports.livenessOf(name) !== 'alive'
+    const parting = isLonely ? whoMakesRoom(this.#neighbourViews()) : undefined
     const spared = parting === undefined ? undefined : this.#established.get(parting)
-    if (spared !== undefined) {
-      spared.end({ code: 'closed', reason: 'making room for a peer with fewer connections' })
-      return undefined
-    }
-    const reason = `connection limit reached (${CONNECTIONS_MAX})`
-    this.#ports.faults.report('connections', { address: formatEndpoint(connection.remote) }, reason)
-    return { code: 'closed', reason }
+    if (spared === undefined) return { code: 'full', reason: `connection limit reached (${DEGREE_MAX})` }
+    spared.end({ code: 'surplus', reason: 'making room for a peer that has nobody else' })
+    return undefined
+  }
+
+  /** A host that answers has a process that is slow, or cannot be reached by this connection alone: we wait for it. */
+  #onDoubted(connection: Connection, peer: Authenticated): void {
+    const { recordOf } = this.#ports
+    const record = recordOf(peer.name)
+    const places = record?.addresses.map((address): Target => ({ host: formatIpv4(address), port: record.port })) ?? []
+    this.seeker.ask(places, (isThere) => {
+      if (isThere) connection.vouch()
+      else if (connection.isDoubted) connection.end({ code: 'silence', reason: 'the peer has fallen silent, and its host does not answer' })
+    })
   }
 
   #onEstablished(connection: Connection, peer: Authenticated): void {
@@ -196,15 +225,15 @@ export class Links implements Disposable {
     const link = this.#links.get(connection)
     this.#releaseHalfOpen(connection, link)
     this.#established.set(peer.name, connection)
-    if (link?.goal !== undefined) this.#record(link.goal, { kind: 'established', peer: peer.name })
+    if (link?.goal !== undefined) this.seeker.record(link.goal, { kind: 'established', peer: peer.name })
     log.info({ peer: peer.name, address: formatEndpoint(connection.remote) }, 'connection established')
     up(peer.name, connection.outbound)
     changed()
-    this.#planAt(this.#ports.clock.now())
+    this.seeker.kick()
   }
 
   #onEnded(connection: Connection, end: End): void {
-    const { log, faults, down, changed, clock } = this.#ports
+    const { log, faults, down, changed } = this.#ports
     const link = this.#links.get(connection)
     this.#links.delete(connection)
     this.#releaseHalfOpen(connection, link)
@@ -224,70 +253,15 @@ export class Links implements Disposable {
     } else {
       log.debug(fields, 'connection not established')
     }
-    if (link?.goal !== undefined) this.#record(link.goal, dialEvent(end, link.peer, wasEstablished))
+    if (link?.goal !== undefined) this.seeker.record(link.goal, dialEvent(end, link.peer, wasEstablished))
     changed()
-    this.#planAt(clock.now())
+    this.seeker.kick()
   }
 
   #releaseHalfOpen(connection: Connection, link: Link | undefined): void {
     if (!link?.isHalfOpen) return
     link.isHalfOpen = false
     this.#halfOpen = release(this.#halfOpen, connection.remote.address)
-  }
-
-  #record(goal: string, event: DialEvent): void {
-    const { clock, random } = this.#ports
-    this.#attempts = recordDial(this.#attempts, goal, event, { now: clock.now(), random })
-  }
-
-  #setGoals(): void {
-    this.#goals = goalsOf(this.#targets, this.#records, this.#ports.handshake.identity.name)
-    this.#ports.changed()
-    this.#planAt(this.#ports.clock.now())
-  }
-
-  /** Plans at `moment`, or sooner if that is planned already: what happens in one turn is planned for once. */
-  #planAt(moment: Millis): void {
-    if (this.#isClosed || (this.#planning !== undefined && this.#planning.at <= moment)) return
-    const { clock } = this.#ports
-    this.#planning?.timer[Symbol.dispose]()
-    const timer = clock.after(millis(Math.max(0, moment - clock.now())), () => this.#plan())
-    this.#planning = { at: moment, timer }
-  }
-
-  #plan(): void {
-    this.#planning = undefined
-    const room = DIALLED_CONNECTIONS_MAX - this.#established.size
-    const view = { goals: this.#goals, connected: new Set(this.#established.keys()), room }
-    const { attempts, dial, wakeAt } = planDials(this.#attempts, view, this.#ports.clock.now())
-    this.#attempts = attempts
-    for (const goal of dial) this.#dial(goal)
-    if (wakeAt !== undefined) this.#planAt(wakeAt)
-  }
-
-  #dial(goal: string): void {
-    const target = this.#goals.get(goal)?.target
-    if (target === undefined) return
-    const { transport, clock, changed } = this.#ports
-    this.#record(goal, { kind: 'started' })
-    const dial = new DisposableStack()
-    dial.use(transport.dial(target, (outcome) => this.#onDialled(goal, outcome)))
-    dial.use(clock.after(DIAL_DEADLINE, () => this.#onDialled(goal, err(`dial ${goal}: no answer in time`))))
-    this.#dials.set(goal, dial)
-    changed()
-  }
-
-  #onDialled(goal: string, outcome: Result<Stream, string>): void {
-    this.#dials.get(goal)?.[Symbol.dispose]()
-    this.#dials.delete(goal)
-    if (outcome.ok) {
-      this.#add(outcome.value, goal)
-      return
-    }
-    this.#record(goal, { kind: 'failed', reason: outcome.error })
-    this.#ports.log.debug({ address: goal, reason: outcome.error }, 'dial failed')
-    this.#ports.changed()
-    this.#planAt(this.#ports.clock.now())
   }
 }
 
@@ -298,6 +272,7 @@ function rival({ outbound }: Connection, { connectionId, instance, incarnation }
 function dialEvent({ code, reason }: End, peer: PeerName | undefined, wasEstablished: boolean): DialEvent {
   if (code === 'self') return { kind: 'ourself' }
   if (code === 'duplicate' && peer !== undefined) return { kind: 'duplicate', peer }
+  if ((code === 'full' || code === 'surplus') && peer !== undefined) return { kind: 'declined', peer }
   return wasEstablished ? { kind: 'ended', reason } : { kind: 'failed', reason }
 }
 

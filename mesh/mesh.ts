@@ -2,12 +2,12 @@
 import type { Ipv4 } from './base/address.ts'
 import { type Millis, millis, type PeerName, seconds } from './base/brand.ts'
 import { toHex } from './base/bytes.ts'
-import type { Clock } from './base/clock.ts'
+import { atMoment, type Clock } from './base/clock.ts'
 import { WeftError } from './base/errors.ts'
 import type { Logger } from './base/log.ts'
-import type { Random } from './base/random.ts'
+import { pick, type Random } from './base/random.ts'
 import { assert } from './base/result.ts'
-import { Channels, type Outgoing } from './channels.ts'
+import { type ChannelMessage, Channels } from './channels.ts'
 import type { CryptoSuite } from './crypto.ts'
 import { formatTarget, type Target } from './endpoint.ts'
 import { countFaults, type Faults } from './faults.ts'
@@ -15,13 +15,17 @@ import { GOSSIP_MESSAGE_BYTES_MAX, type GossipPart, type GossipPort } from './go
 import { INSTANCE_BYTES, PROTOCOL } from './handshake.ts'
 import type { Identity } from './identity.ts'
 import { Links } from './links.ts'
+import type { Liveness } from './liveness.ts'
 import type { GossipMessage } from './messages.ts'
+import { referrals } from './overlay.ts'
 import { type OwnFacts, Peers } from './peers.ts'
+import { Post } from './post.ts'
 import { firstPublication, type Publication, publishAt, published } from './publication.ts'
 import { ADDRESSES_MAX, MTU_BYTES_MAX, MTU_BYTES_MIN, NICKNAME_LENGTH_MAX, type PeerRecord, ZONE_LENGTH_MAX } from './record.ts'
 import type { ConnectionStatus, MeshStatus } from './status.ts'
 import { isPrintable } from './text.ts'
 import type { Listener, Transport } from './transport.ts'
+import { View } from './view.ts'
 
 /** What the rest of the router finds out about this node, for the others to know. */
 export interface MeshFacts {
@@ -49,8 +53,14 @@ export interface MeshOptions extends MeshFacts {
   readonly log: Logger
 }
 
-/** Digests go to each neighbour this often, give or take a quarter: what eager news did not bring is late by no more. */
+/** Digests go to one neighbour this often, give or take a quarter: what eager news did not bring comes then. */
 const ANTI_ENTROPY_INTERVAL: Millis = seconds(5)
+/** News waits this long for more: what comes from several neighbours in a moment is sent on once. */
+const FLUSH_DELAY: Millis = millis(40)
+/** While a neighbour is too slow to take news. */
+const FLUSH_RETRY: Millis = millis(250)
+/** How often to look for connections that nobody needs. */
+const TRIM_INTERVAL: Millis = seconds(8)
 /** Targets are what people type, or the nodes of a cluster. */
 const TARGETS_MAX = 4_096
 /** Earlier lives explain one or two; more is another process that goes on with our key. */
@@ -62,20 +72,20 @@ export class Mesh implements AsyncDisposable {
   readonly #peers: Peers
   readonly #channels: Channels
   readonly #links: Links
+  readonly #view: View
+  readonly #post: Post
   readonly #listeners = new Set<() => void>()
-  /** When to compare digests with each neighbour next. */
-  readonly #rounds = new Map<PeerName, Disposable>()
+  readonly #timers: DisposableStack = new DisposableStack()
   #facts: MeshFacts
   #publication: Publication
   #publishing: Disposable | undefined
+  #flushing: Disposable | undefined
   #notifying: Disposable | undefined
   #listener: Listener | undefined
-  /** The records that the links were told. */
-  #told: readonly PeerRecord[] = []
   #supersessions = 0
 
   private constructor(options: MeshOptions) {
-    const { identity, crypto, clock, log, cluster } = options
+    const { identity, crypto, clock, log, cluster, random } = options
     const incarnation = Math.max(1, Math.floor(clock.wallTime()))
     this.#options = options
     this.#facts = checkedFacts(options)
@@ -84,14 +94,39 @@ export class Mesh implements AsyncDisposable {
     this.#channels = new Channels((peer, code, detail) => this.#faults.report(code, { peer }, detail))
     this.#channels.register(this.#peers)
     this.#publication = firstPublication(clock.now())
+    this.#view = new View({
+      clock,
+      random,
+      self: identity.name,
+      peers: this.#peers,
+      neighbours: () => this.#links.names,
+      revived: (records) => this.#links.seeker.revived(records),
+      reunited: (records) => this.#links.seeker.reunite(records),
+      changed: () => this.#onView(),
+    })
+    const recordOf = (name: PeerName): PeerRecord | undefined => this.#peers.get(name)
     this.#links = new Links({
       ...options,
       faults: this.#faults,
       handshake: { identity, crypto, cluster, incarnation, instance: crypto.randomBytes(INSTANCE_BYTES) },
+      records: () => this.#view.others,
+      recordOf,
+      livenessOf: (name) => this.#view.livenessOf(name),
       up: (name, outbound) => this.#onUp(name, outbound),
       down: (name) => this.#onDown(name),
       message: (name, message) => this.#onMessage(name, message),
+      referrals: () => this.#referrals(),
       changed: () => this.#notify(),
+    })
+    this.#post = new Post({
+      identity,
+      crypto,
+      now: () => clock.now(),
+      recordOf,
+      nextHop: (name) => this.#view.nextHop(name),
+      send: (to, message) => this.#links.send(to, message),
+      deliver: (channel, body, from) => this.#deliver(channel, body, from),
+      fault: (peer, code, detail) => this.#faults.report(code, { peer }, detail),
     })
   }
 
@@ -110,6 +145,8 @@ export class Mesh implements AsyncDisposable {
     mesh.#listener = await options.transport.listen(options.listen, (stream) => mesh.#links.accept(stream))
     mesh.#publishNow()
     for (const delta of options.known ?? []) mesh.#recall(delta)
+    mesh.#repeat(ANTI_ENTROPY_INTERVAL, () => mesh.#compare())
+    mesh.#repeat(TRIM_INTERVAL, () => mesh.#links.trim())
     mesh.connect(options.targets, { replace: true })
     return mesh
   }
@@ -140,13 +177,14 @@ export class Mesh implements AsyncDisposable {
     return {
       broadcast: (delta) => {
         assert(delta.length <= GOSSIP_MESSAGE_BYTES_MAX, `a delta of ${channel} fits into a message`)
-        this.#send(this.#channels.spread(channel, delta))
+        this.#channels.spread(channel, [{ key: undefined, delta }])
+        this.#flushSoon(FLUSH_DELAY)
       },
       send: (to, bytes) => {
         assert(bytes.length <= GOSSIP_MESSAGE_BYTES_MAX, `a message of ${channel} fits into one of ours`)
-        return this.#links.send(to, { kind: 'unicast', channel, bytes })
+        return this.#post.send(to, channel, bytes)
       },
-      reachable: () => this.#links.neighbours().map(({ name }) => name),
+      reachable: () => this.#view.reachable(),
     }
   }
 
@@ -155,24 +193,29 @@ export class Mesh implements AsyncDisposable {
    * @throws {WeftError} USAGE when there are more than `TARGETS_MAX`.
    */
   connect(targets: readonly Target[], { replace = false }: { readonly replace?: boolean } = {}): void {
-    const wanted = new Map([...(replace ? [] : this.#links.targets), ...targets].map((target) => [formatTarget(target), target]))
+    const wanted = new Map([...(replace ? [] : this.targets()), ...targets].map((target) => [formatTarget(target), target]))
     if (wanted.size > TARGETS_MAX) throw new WeftError('USAGE', `more than ${TARGETS_MAX} targets`)
-    this.#links.setTargets([...wanted.values()])
+    this.#links.seeker.setTargets([...wanted.values()])
   }
 
   /** The opposite of `connect`; unknown targets are ignored. Peers that we know otherwise are still dialled. */
   forget(targets: readonly Target[]): void {
     const gone = new Set(targets.map(formatTarget))
-    this.#links.setTargets(this.#links.targets.filter((target) => !gone.has(formatTarget(target))))
+    this.#links.seeker.setTargets(this.targets().filter((target) => !gone.has(formatTarget(target))))
   }
 
   targets(): readonly Target[] {
-    return this.#links.targets
+    return this.#links.seeker.targets
   }
 
   /** The newest record of every peer that we know of, our own included, in order of name. */
   peers(): readonly PeerRecord[] {
     return this.#peers.list()
+  }
+
+  /** Whether a peer that we know of is alive, as far as all can tell. */
+  livenessOf(name: PeerName): Liveness {
+    return this.#view.livenessOf(name)
   }
 
   connections(): readonly ConnectionStatus[] {
@@ -183,7 +226,7 @@ export class Mesh implements AsyncDisposable {
   records(): readonly Uint8Array[] {
     const all = this.#peers.missing(new Uint8Array(0))
     assert(all.ok, 'an empty summary is a summary')
-    return all.value
+    return all.value.map(({ delta }) => delta)
   }
 
   /** Calls `listener` after what `peers` or `connections` tell has changed, once for all that changed in one turn. */
@@ -204,62 +247,109 @@ export class Mesh implements AsyncDisposable {
       supersessions: this.#peers.supersessions,
       digests: Object.fromEntries(this.#channels.digests().map(({ channel, digest }) => [channel, toHex(digest)])),
       traffic: this.#links.traffic(),
+      post: this.#post.status,
       faults: this.#faults.counts(),
     }
   }
 
-  /** Says goodbye to all neighbours and stops listening. */
+  /** Tells all that we are leaving, says goodbye to the neighbours, and stops listening. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#listeners.clear()
+    this.#publishNow({ hasLeft: true })
+    this.#flush()
     this.#links[Symbol.dispose]()
-    this.#publishing?.[Symbol.dispose]()
-    this.#notifying?.[Symbol.dispose]()
+    this.#view[Symbol.dispose]()
+    this.#timers[Symbol.dispose]()
+    for (const timer of [this.#publishing, this.#flushing, this.#notifying]) timer?.[Symbol.dispose]()
     await this.#listener?.[Symbol.asyncDispose]()
   }
 
   #onUp(name: PeerName, outbound: boolean): void {
     this.#channels.up(name)
-    // One of the two begins; the other's turn comes with its first round.
+    // One of the two begins; the other's turn comes with its rounds.
     if (outbound) this.#sendDigests(name)
-    this.#scheduleRound(name)
-    this.#publishSoon()
+    this.#onNeighbours()
   }
 
   #onDown(name: PeerName): void {
     this.#channels.down(name)
-    this.#rounds.get(name)?.[Symbol.dispose]()
-    this.#rounds.delete(name)
+    this.#post.forget(name)
+    this.#onNeighbours()
+  }
+
+  #onNeighbours(): void {
+    this.#view.reviewNow()
     this.#publishSoon()
   }
 
-  #scheduleRound(name: PeerName): void {
+  /** Runs `task` again and again, never at quite the same interval: what all peers do must not fall together. */
+  #repeat(interval: Millis, task: () => void): void {
     const { clock, random } = this.#options
-    const wait = millis(ANTI_ENTROPY_INTERVAL * (0.75 + random() / 2))
-    this.#rounds.set(
-      name,
-      clock.after(wait, () => {
-        this.#sendDigests(name)
-        this.#scheduleRound(name)
-      }),
-    )
+    let timer: Disposable
+    const again = (): void => {
+      timer = clock.after(millis(interval * (0.75 + random() / 2)), () => {
+        again()
+        task()
+      })
+    }
+    again()
+    this.#timers.defer(() => timer[Symbol.dispose]())
+  }
+
+  /** One round of anti-entropy, with a neighbour drawn by lot. */
+  #compare(): void {
+    const chosen = pick(this.#options.random, this.#links.names)
+    if (chosen !== undefined) this.#sendDigests(chosen)
   }
 
   #sendDigests(to: PeerName): void {
-    this.#send([{ to, message: { kind: 'digests', digests: this.#channels.digests() } }])
+    this.#sendNow(to, { kind: 'digests', digests: this.#channels.digests() })
   }
 
   #onMessage(from: PeerName, message: GossipMessage): void {
-    this.#send(this.#channels.receive(from, message, this.#options.clock.now()))
-    this.#onRecords()
-  }
-
-  #send(outgoing: readonly Outgoing[]): void {
-    for (const { to, message } of outgoing) {
-      if (!this.#links.send(to, message)) this.#faults.report('backlog', { peer: to }, 'gossip for it was dropped')
+    if (message.kind === 'parcel') {
+      this.#post.receive(from, message)
+      return
     }
+    const before = this.#peers.revision
+    for (const answer of this.#channels.receive(from, message, this.#options.clock.now())) this.#sendNow(answer.to, answer.message)
+    this.#flushSoon(FLUSH_DELAY)
+    if (this.#peers.revision !== before) this.#onRecords()
   }
 
-  /** Looks at what a merge has changed in the records, if anything. */
+  #deliver(channel: string, body: Uint8Array, from: PeerName): void {
+    const part = this.#channels.part(channel)
+    if (part === undefined) this.#faults.report('channel', { peer: from }, `a message on the unknown channel ${channel}`)
+    else part.receive(body, from)
+  }
+
+  #sendNow(to: PeerName, message: ChannelMessage): void {
+    if (!this.#links.send(to, message)) this.#faults.report('backlog', { peer: to }, 'gossip for it was dropped')
+  }
+
+  /** Sends what waits for each neighbour, after a moment in which more may come. */
+  #flushSoon(delay: Millis): void {
+    if (this.#flushing !== undefined || this.#channels.waiting().length === 0) return
+    this.#flushing = this.#options.clock.after(delay, () => {
+      this.#flushing = undefined
+      this.#flush()
+    })
+  }
+
+  #flush(): void {
+    for (const name of this.#channels.waiting()) {
+      if (!this.#links.isReady(name)) continue
+      for (const message of this.#channels.take(name)) this.#sendNow(name, message)
+    }
+    this.#flushSoon(FLUSH_RETRY)
+  }
+
+  #referrals(): readonly GossipMessage[] {
+    const names = referrals(this.#view.others, (name) => this.#view.livenessOf(name) === 'alive', this.#options.random)
+    return [{ kind: 'deltas', channel: this.#peers.channel, deltas: this.#peers.tell(names).map(({ delta }) => delta) }]
+  }
+
+  /** A merge has changed the records, or met one of ours that we have not made. */
   #onRecords(): void {
     const { supersessions } = this.#peers
     if (supersessions !== this.#supersessions) {
@@ -269,10 +359,12 @@ export class Mesh implements AsyncDisposable {
       }
       this.#publishSoon()
     }
-    const records = this.#peers.list()
-    if (records === this.#told) return
-    this.#told = records
-    this.#links.setRecords(records)
+    this.#view.reviewSoon()
+  }
+
+  /** Records, paths or the living have changed. */
+  #onView(): void {
+    this.#links.seeker.kick()
     this.#notify()
   }
 
@@ -287,17 +379,20 @@ export class Mesh implements AsyncDisposable {
   #publishSoon(): void {
     const { clock } = this.#options
     if (this.#publishing !== undefined) return
-    const wait = millis(publishAt(this.#publication, clock.now()) - clock.now())
-    this.#publishing = clock.after(wait, () => {
+    this.#publishing = atMoment(clock, publishAt(this.#publication, clock.now()), () => {
       this.#publishing = undefined
       this.#publication = published(this.#publication, clock.now())
       this.#publishNow()
     })
   }
 
-  #publishNow(): void {
-    const facts: OwnFacts = { ...this.#facts, nickname: this.#options.nickname, port: this.port, neighbours: this.#links.neighbours() }
-    this.#send(this.#channels.spread(this.#peers.channel, this.#peers.publish(facts)))
+  #publishNow(more: Partial<OwnFacts> = {}): void {
+    const { nickname } = this.#options
+    const facts = { ...this.#facts, nickname, port: this.port, neighbours: this.#links.neighbours(), hasLeft: false, ...more }
+    const news = this.#peers.publish(facts)
+    if (news === undefined) return
+    this.#channels.spread(this.#peers.channel, [news])
+    this.#flushSoon(FLUSH_DELAY)
     this.#onRecords()
   }
 

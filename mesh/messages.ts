@@ -10,31 +10,45 @@ import { isPrintable, printable } from './text.ts'
 export type Message =
   /** Nothing to say, but we live. */
   | { readonly kind: 'heartbeat' }
-  /** The sender is closing the connection, and why. */
-  | { readonly kind: 'bye'; readonly reason: string }
+  /** The sender is closing the connection, and why: for people, and for programs. */
+  | { readonly kind: 'bye'; readonly reason: string; readonly code: ByeCode }
   | GossipMessage
 
+/**
+ * - `full`: the sender has as many connections as it may have; this one was never in use
+ * - `surplus`: both ends have more connections than they need
+ * - `other`: anything else
+ */
+export type ByeCode = 'full' | 'surplus' | 'other'
+
 export type GossipMessage =
-  /** A part of a channel's state that is news to the receiver, or may be. */
-  | { readonly kind: 'delta'; readonly channel: string; readonly bytes: Uint8Array }
+  /** Parts of a channel's state that are news to the receiver, or may be; each can be merged alone. */
+  | { readonly kind: 'deltas'; readonly channel: string; readonly deltas: readonly Uint8Array[] }
   /** The digest of each channel's state. */
   | { readonly kind: 'digests'; readonly digests: readonly ChannelDigest[] }
   /** What the sender holds of a channel; `wantsOurs` asks the receiver for its own in return. */
   | { readonly kind: 'summary'; readonly channel: string; readonly bytes: Uint8Array; readonly wantsOurs: boolean }
-  /** From the sender's part of a channel to the receiver's. */
-  | { readonly kind: 'unicast'; readonly channel: string; readonly bytes: Uint8Array }
+  /** A parcel for some peer, see `parcel.ts`; `hops` is how many more connections it may pass. */
+  | { readonly kind: 'parcel'; readonly hops: number; readonly bytes: Uint8Array }
 
 export interface ChannelDigest {
   readonly channel: string
   readonly digest: Uint8Array
 }
 
-const Type = { heartbeat: 0, bye: 1, delta: 2, digests: 3, summary: 4, unicast: 5 } as const
+const Type = { heartbeat: 0, bye: 1, deltas: 2, digests: 3, summary: 4, parcel: 5 } as const
+const BYE_CODES: readonly ByeCode[] = ['other', 'full', 'surplus']
 
 const REASON_LENGTH_MAX = 200
+/** Many small ones travel together; more than these are no longer small. */
+export const DELTAS_MAX = 1_024
+/** More than any path through a mesh of `PEERS_MAX` is long. */
+export const HOPS_MAX = 16
 /** Far more channels than there will be. */
 const CHANNELS_MAX = 32
 const DIGEST_BYTES = 16
+/** A message of a part, with the envelope that a parcel puts around it. */
+const BODY_BYTES_MAX = GOSSIP_MESSAGE_BYTES_MAX + 1_024
 const CHANNEL = /^[a-z][a-z0-9-]{0,31}$/
 
 /** A channel's name as it may appear on the wire. */
@@ -51,15 +65,15 @@ function fieldsOf(message: Message): readonly WireValue[] {
     case 'heartbeat':
       return [Type.heartbeat]
     case 'bye':
-      return [Type.bye, printable(message.reason, REASON_LENGTH_MAX)]
-    case 'delta':
-      return [Type.delta, message.channel, message.bytes]
+      return [Type.bye, printable(message.reason, REASON_LENGTH_MAX), BYE_CODES.indexOf(message.code)]
+    case 'deltas':
+      return [Type.deltas, message.channel, message.deltas]
     case 'digests':
       return [Type.digests, message.digests.map(({ channel, digest }) => [channel, digest])]
     case 'summary':
       return [Type.summary, message.channel, message.bytes, message.wantsOurs]
-    case 'unicast':
-      return [Type.unicast, message.channel, message.bytes]
+    case 'parcel':
+      return [Type.parcel, message.hops, message.bytes]
     default:
       return unreachable(message)
   }
@@ -78,20 +92,20 @@ export function decodeMessage(payload: Uint8Array): Result<Message, string> {
       return decodeBye(fields)
     case Type.digests:
       return decodeDigests(fields)
-    case Type.delta:
-      return decodeChanneled(fields, (channel, bytes) => ({ kind: 'delta', channel, bytes }))
-    case Type.unicast:
-      return decodeChanneled(fields, (channel, bytes) => ({ kind: 'unicast', channel, bytes }))
+    case Type.deltas:
+      return decodeDeltas(fields)
+    case Type.parcel:
+      return decodeParcel(fields)
     case Type.summary:
-      return decodeChanneled(fields, (channel, bytes) => ({ kind: 'summary', channel, bytes, wantsOurs: fields[2] === true }))
+      return decodeSummary(fields)
     default:
       return err(`of an unknown type ${JSON.stringify(type)?.slice(0, 20)}`)
   }
 }
 
-function decodeBye([reason]: readonly WireValue[]): Result<Message, string> {
+function decodeBye([reason, code]: readonly WireValue[]): Result<Message, string> {
   if (typeof reason !== 'string' || !isPrintable(reason, REASON_LENGTH_MAX)) return err('a bye without a proper reason')
-  return ok({ kind: 'bye', reason })
+  return ok({ kind: 'bye', reason, code: (typeof code === 'number' ? BYE_CODES[code] : undefined) ?? 'other' })
 }
 
 function decodeDigests([list]: readonly WireValue[]): Result<Message, string> {
@@ -107,12 +121,31 @@ function decodeDigests([list]: readonly WireValue[]): Result<Message, string> {
   return ok({ kind: 'digests', digests })
 }
 
-function decodeChanneled(
-  [channel, bytes]: readonly WireValue[],
-  make: (channel: string, bytes: Uint8Array) => Message,
-): Result<Message, string> {
+function decodeDeltas([channel, list]: readonly WireValue[]): Result<Message, string> {
   if (typeof channel !== 'string' || !isChannel(channel)) return err('without a proper channel')
-  if (!(bytes instanceof Uint8Array)) return err('without a body of bytes')
-  if (bytes.length > GOSSIP_MESSAGE_BYTES_MAX) return err(`a body of ${bytes.length} bytes, more than ${GOSSIP_MESSAGE_BYTES_MAX}`)
-  return ok(make(channel, bytes))
+  if (!Array.isArray(list)) return err('deltas that are not a list')
+  if (list.length > DELTAS_MAX) return err(`of more than ${DELTAS_MAX} deltas`)
+  const deltas = list as readonly WireValue[]
+  for (const delta of deltas) {
+    const wrong = wrongBody(delta)
+    if (wrong !== undefined) return err(wrong)
+  }
+  return ok({ kind: 'deltas', channel, deltas: deltas as readonly Uint8Array[] })
+}
+
+function decodeSummary([channel, bytes, wantsOurs]: readonly WireValue[]): Result<Message, string> {
+  if (typeof channel !== 'string' || !isChannel(channel)) return err('without a proper channel')
+  const wrong = wrongBody(bytes)
+  return wrong === undefined ? ok({ kind: 'summary', channel, bytes: bytes as Uint8Array, wantsOurs: wantsOurs === true }) : err(wrong)
+}
+
+function decodeParcel([hops, bytes]: readonly WireValue[]): Result<Message, string> {
+  if (typeof hops !== 'number' || !Number.isInteger(hops) || hops < 0 || hops > HOPS_MAX) return err('a parcel without proper hops')
+  const wrong = wrongBody(bytes)
+  return wrong === undefined ? ok({ kind: 'parcel', hops, bytes: bytes as Uint8Array }) : err(wrong)
+}
+
+function wrongBody(bytes: WireValue): string | undefined {
+  if (!(bytes instanceof Uint8Array)) return 'without a body of bytes'
+  return bytes.length > BODY_BYTES_MAX ? `a body of ${bytes.length} bytes, more than ${BODY_BYTES_MAX}` : undefined
 }

@@ -6,22 +6,22 @@
  * each bucket that is not empty; who compares one with its own sends the records of the buckets that differ:
  *
  *   summary = (bucket: 1 byte, hash: 8 bytes)…    in order of bucket
- *   delta   = [[signed, signature]…]              (MessagePack)
+ *   delta   = signature: 64 bytes, signed         one record, see record.ts
  */
 import type { PeerName } from './base/brand.ts'
-import { concatBytes, toHex } from './base/bytes.ts'
+import { bytesEqual, concatBytes, toHex } from './base/bytes.ts'
 import { err, ok, type Result } from './base/result.ts'
-import { decodeWire, encodeWire, type WireValue } from './base/wire.ts'
-import type { CryptoSuite } from './crypto.ts'
-import type { GossipFault, GossipPart, Merged } from './gossip.ts'
+import { type CryptoSuite, SIGNATURE_BYTES } from './crypto.ts'
+import type { GossipFault, GossipPart, Merged, News } from './gossip.ts'
 import type { Identity } from './identity.ts'
 import {
   compareRecords,
+  encodeRecord,
   isConflict,
   isRecordGenuine,
   type PeerRecord,
   parseRecord,
-  RECORD_BYTES_MAX,
+  publicKeyOf,
   type RecordFacts,
   type SignedRecord,
   signRecord,
@@ -39,9 +39,6 @@ export type OwnFacts = Omit<RecordFacts, 'incarnation' | 'version'>
 
 /** Four times the biggest cluster we aim at; without a limit, anybody who is let in could fill our memory with peers that it invents. */
 export const PEERS_MAX = 4_096
-/** About 80 records: checking their signatures holds up nothing else for long. */
-const DELTA_BYTES_MAX = 32 * 1024
-const DELTA_RECORDS_MAX = 1_024
 const RECORD_HASH_BYTES = 16
 const BUCKET_HASH_BYTES = 8
 const SUMMARY_ENTRY_BYTES = 1 + BUCKET_HASH_BYTES
@@ -59,22 +56,17 @@ interface Bucket {
   hash: Uint8Array | undefined
 }
 
-/** What came of one entry of a delta; nothing when it was known. */
-interface Outcome {
-  readonly news?: SignedRecord
-  readonly fault?: GossipFault
-}
-
 export class Peers implements GossipPart {
   readonly channel = 'peers'
   readonly #options: PeersOptions
   readonly #buckets = new Map<number, Bucket>()
-  /** Hashes, in hex, of the records we hold: most of what arrives is known from them at a glance. */
-  readonly #known = new Set<string>()
-  #count = 0
+  readonly #byName = new Map<PeerName, Entry>()
+  /** By public key, as text of one character a byte: most of what arrives is known from it at a glance. */
+  readonly #byKey = new Map<string, Entry>()
   #incarnation: number
   #version = 0
   #supersessions = 0
+  #revision = 0
   /** Both unknown after a change, until somebody asks. */
   #sorted: readonly PeerRecord[] | undefined
   #digest: Uint8Array | undefined
@@ -91,7 +83,7 @@ export class Peers implements GossipPart {
 
   /** All records, our own included, in order of name. */
   list(): readonly PeerRecord[] {
-    this.#sorted ??= this.#entries().map(({ record }) => record)
+    this.#sorted ??= [...this.#byName.values()].map(({ record }) => record).sort((a, b) => (a.name < b.name ? -1 : 1))
     return this.#sorted
   }
 
@@ -99,13 +91,26 @@ export class Peers implements GossipPart {
     return this.#entry(name)?.record
   }
 
-  /** Makes and signs our next record. Returns the delta that tells others. */
-  publish(facts: OwnFacts): Uint8Array {
+  /** Grows with every change of what we hold, and with every record of ours that turned up. */
+  get revision(): number {
+    return this.#revision
+  }
+
+  /** Makes and signs our next record, if it says anything new. Returns what tells others. */
+  publish(facts: OwnFacts): News | undefined {
     const { identity, crypto } = this.#options
+    const ours = this.#entry(identity.name)
+    const number = { incarnation: this.#incarnation, version: this.#version }
+    if (ours !== undefined && this.#version > 0 && bytesEqual(encodeRecord({ ...facts, ...number }, identity), ours.signed)) return undefined
     this.#version += 1
     const record = signRecord({ ...facts, incarnation: this.#incarnation, version: this.#version }, identity, crypto)
     this.#put(record)
-    return encodeDelta([record])
+    return newsOf(record)
+  }
+
+  /** What tells others of these peers, as far as we know them. */
+  tell(names: Iterable<PeerName>): readonly News[] {
+    return [...names].flatMap((name) => this.#entry(name) ?? []).map(newsOf)
   }
 
   digest(): Uint8Array {
@@ -117,54 +122,43 @@ export class Peers implements GossipPart {
     return concatBytes(this.#bucketNumbers().flatMap((number) => [Uint8Array.of(number), this.#bucketHash(number)]))
   }
 
-  missing(summary: Uint8Array): Result<readonly Uint8Array[], GossipFault> {
+  missing(summary: Uint8Array): Result<readonly News[], GossipFault> {
     const theirs = parseSummary(summary)
     if (!theirs.ok) return theirs
     const differing = this.#bucketNumbers().filter((number) => theirs.value.get(number) !== toHex(this.#bucketHash(number)))
-    return ok(packDeltas(differing.flatMap((number) => this.#bucketEntries(number))))
+    return ok(differing.flatMap((number) => this.#bucketEntries(number)).map(newsOf))
   }
 
   merge(delta: Uint8Array, _from: PeerName): Result<Merged, GossipFault> {
-    const items = parseDelta(delta)
-    if (!items.ok) return items
-    const news: SignedRecord[] = []
-    const faults: GossipFault[] = []
-    for (const item of items.value) {
-      const outcome = this.#mergeOne(item)
-      if (outcome.news !== undefined) news.push(outcome.news)
-      if (outcome.fault !== undefined) faults.push(outcome.fault)
-    }
-    return ok({ news: news.length === 0 ? undefined : encodeDelta(news), faults })
+    const signature = delta.subarray(0, SIGNATURE_BYTES)
+    const signed = delta.subarray(SIGNATURE_BYTES)
+    const known = this.#byKey.get(keyText(publicKeyOf(signed)))
+    if (known !== undefined && bytesEqual(known.signed, signed)) return ok({ news: [], held: [known.record.name], faults: [] })
+    const parsed = parseRecord(signed, signature, this.#options.crypto)
+    return parsed.ok ? this.#mergeRecord(parsed.value) : parsed
   }
 
   /** Records travel by gossip alone. */
   receive(): void {}
 
-  #mergeOne(item: WireValue): Outcome {
-    const [signed, signature] = Array.isArray(item) ? (item as readonly WireValue[]) : []
-    if (!(signed instanceof Uint8Array && signature instanceof Uint8Array))
-      return fault('malformed', 'an entry that is not a signed record')
-    if (signed.length <= RECORD_BYTES_MAX && this.#known.has(toHex(this.#hash(signed)))) return {}
-    const parsed = parseRecord(signed, signature, this.#options.crypto)
-    return parsed.ok ? this.#mergeRecord(parsed.value) : { fault: parsed.error }
-  }
-
-  #mergeRecord(theirs: SignedRecord): Outcome {
+  #mergeRecord(theirs: SignedRecord): Result<Merged, GossipFault> {
     const { identity, crypto } = this.#options
     const { name, version } = theirs.record
     const ours = this.#entry(name)
     const isNewer = ours === undefined || compareRecords(theirs, ours) > 0
     const isTwice = ours !== undefined && isConflict(theirs, ours)
-    if (!(isNewer || isTwice)) return {}
-    if (ours === undefined && this.#count >= PEERS_MAX) return fault('limit', `no room for ${name}: there are ${PEERS_MAX} peers`)
+    if (!(isNewer || isTwice)) return ok({ news: [], held: [], faults: [] })
+    if (ours === undefined && this.#byKey.size >= PEERS_MAX)
+      return err({ code: 'limit', detail: `no room for ${name}: there are ${PEERS_MAX} peers` })
     // What costs most comes last.
-    if (!isRecordGenuine(theirs, crypto)) return fault('signature', `a record of ${name} that it has not signed`)
+    if (!isRecordGenuine(theirs, crypto)) return err({ code: 'signature', detail: `a record of ${name} that it has not signed` })
     if (name === identity.name) {
       this.#jumpAbove(theirs.record)
-      return {}
+      return ok({ news: [], held: [], faults: [] })
     }
     if (isNewer) this.#put(theirs)
-    return { ...(isNewer && { news: theirs }), ...(isTwice && fault('malformed', `${name} has made two records of version ${version}`)) }
+    const twice: GossipFault = { code: 'malformed', detail: `${name} has made two records of version ${version}` }
+    return ok({ news: isNewer ? [newsOf(theirs)] : [], held: isNewer ? [name] : [], faults: isTwice ? [twice] : [] })
   }
 
   /** Our next record will win over this one, which we have not made in this life. */
@@ -172,6 +166,7 @@ export class Peers implements GossipPart {
     this.#incarnation = incarnation + 1
     this.#version = 0
     this.#supersessions += 1
+    this.#revision += 1
   }
 
   #put(record: SignedRecord): void {
@@ -179,27 +174,20 @@ export class Peers implements GossipPart {
     const number = bucketOf(name)
     const bucket = this.#buckets.get(number) ?? { entries: new Map<PeerName, Entry>(), hash: undefined }
     const old = bucket.entries.get(name)
-    const hash = this.#hash(record.signed)
-    if (old === undefined) this.#count += 1
-    else this.#known.delete(toHex(old.hash))
-    this.#known.add(toHex(hash))
-    bucket.entries.set(name, { ...record, hash })
+    const entry = { ...record, hash: this.#options.crypto.hash(record.signed, RECORD_HASH_BYTES) }
+    if (old !== undefined) this.#byKey.delete(keyText(old.record.publicKey))
+    this.#byKey.set(keyText(record.record.publicKey), entry)
+    bucket.entries.set(name, entry)
+    this.#byName.set(name, entry)
     bucket.hash = undefined
     this.#buckets.set(number, bucket)
     this.#sorted = undefined
     this.#digest = undefined
-  }
-
-  #hash(signed: Uint8Array): Uint8Array {
-    return this.#options.crypto.hash(signed, RECORD_HASH_BYTES)
+    this.#revision += 1
   }
 
   #entry(name: PeerName): Entry | undefined {
-    return this.#buckets.get(bucketOf(name))?.entries.get(name)
-  }
-
-  #entries(): readonly Entry[] {
-    return this.#bucketNumbers().flatMap((number) => this.#bucketEntries(number))
+    return this.#byName.get(name)
   }
 
   #bucketNumbers(): readonly number[] {
@@ -222,41 +210,16 @@ export class Peers implements GossipPart {
   }
 }
 
-function fault(code: GossipFault['code'], detail: string): Outcome {
-  return { fault: { code, detail } }
-}
-
 function bucketOf(name: PeerName): number {
   return Number.parseInt(name.slice(0, 2), 16)
 }
 
-function encodeDelta(records: readonly SignedRecord[]): Uint8Array {
-  return encodeWire(records.map(({ signed, signature }) => [signed, signature]))
+function newsOf({ record, signed, signature }: SignedRecord): News {
+  return { key: record.name, delta: concatBytes([signature, signed]) }
 }
 
-/** As few deltas as hold them, none much longer than `DELTA_BYTES_MAX`. */
-function packDeltas(records: readonly SignedRecord[]): readonly Uint8Array[] {
-  const deltas: Uint8Array[] = []
-  let batch: SignedRecord[] = []
-  let bytes = 0
-  for (const record of records) {
-    batch.push(record)
-    bytes += record.signed.length + record.signature.length
-    if (bytes >= DELTA_BYTES_MAX) {
-      deltas.push(encodeDelta(batch))
-      batch = []
-      bytes = 0
-    }
-  }
-  return batch.length === 0 ? deltas : [...deltas, encodeDelta(batch)]
-}
-
-function parseDelta(delta: Uint8Array): Result<readonly WireValue[], GossipFault> {
-  const decoded = decodeWire(delta)
-  if (!decoded.ok) return err({ code: 'malformed', detail: `a delta that is ${decoded.error}` })
-  if (!Array.isArray(decoded.value)) return err({ code: 'malformed', detail: 'a delta that is not a list' })
-  if (decoded.value.length > DELTA_RECORDS_MAX) return err({ code: 'limit', detail: `a delta of more than ${DELTA_RECORDS_MAX} records` })
-  return ok(decoded.value)
+function keyText(publicKey: Uint8Array): string {
+  return Buffer.from(publicKey.buffer, publicKey.byteOffset, publicKey.byteLength).toString('latin1')
 }
 
 /** Hash, in hex, of each bucket that is not empty. */

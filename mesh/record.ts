@@ -3,7 +3,7 @@
  * invent it. Encoded once by its owner; the bytes that were signed are kept and relayed as they came.
  *
  *   signed    = [format, publicKey, incarnation, version, nickname, [address…], port, mtuBytes, zone|nil,
- *                [[name, address, port, outbound]…]]     (MessagePack; later versions may add fields)
+ *                [[name, address, port, outbound]…], left]     (MessagePack; later versions may add fields)
  *   signature = Ed25519(domain ‖ signed)
  */
 import { type Ipv4, ipv4 } from './base/address.ts'
@@ -36,6 +36,8 @@ export interface PeerRecord {
   readonly zone: string | undefined
   /** Those it has a mesh connection with, in order of name. */
   readonly neighbours: readonly Neighbour[]
+  /** It has said goodbye: nobody need look for it. */
+  readonly hasLeft: boolean
 }
 
 export interface Neighbour extends Endpoint {
@@ -65,6 +67,8 @@ export const RECORD_BYTES_MAX = 4_096
 
 const FORMAT = 1
 const NAME_BYTES = 8
+/** In MessagePack the head of a short array takes one byte, the format one, the head of a short byte string two. */
+const KEY_AT = 4
 /** So that a signature of a record is never one of anything else. */
 const DOMAIN = new TextEncoder().encode('weft peer record 1\0')
 
@@ -73,9 +77,8 @@ export type RecordFacts = Omit<PeerRecord, 'name' | 'publicKey'>
 
 export function signRecord(facts: RecordFacts, identity: Identity, crypto: CryptoSuite): SignedRecord {
   const { name, keys } = identity
-  const record = { name, publicKey: keys.publicKey, ...facts }
-  const signed = encodeRecord(record)
-  return { record, signed, signature: crypto.sign(concatBytes([DOMAIN, signed]), keys) }
+  const signed = encodeRecord(facts, identity)
+  return { record: { name, publicKey: keys.publicKey, ...facts }, signed, signature: crypto.sign(concatBytes([DOMAIN, signed]), keys) }
 }
 
 /** Whether the owner named in the record has signed it. */
@@ -93,6 +96,11 @@ export function isConflict(a: SignedRecord, b: SignedRecord): boolean {
   return a.record.incarnation === b.record.incarnation && a.record.version === b.record.version && !bytesEqual(a.signed, b.signed)
 }
 
+/** Where the public key of a record is, unchecked: enough to find the record that we have of the same peer. */
+export function publicKeyOf(signed: Uint8Array): Uint8Array {
+  return signed.subarray(KEY_AT, KEY_AT + PUBLIC_KEY_BYTES)
+}
+
 /** Checks everything but the signature. Copies what it keeps. */
 export function parseRecord(signed: Uint8Array, signature: Uint8Array, crypto: CryptoSuite): Result<SignedRecord, GossipFault> {
   if (signed.length > RECORD_BYTES_MAX)
@@ -106,15 +114,16 @@ export function parseRecord(signed: Uint8Array, signature: Uint8Array, crypto: C
   return ok({ record, signed: own, signature: new Uint8Array(signature) })
 }
 
-function encodeRecord(record: PeerRecord): Uint8Array {
-  const { publicKey, incarnation, version, nickname, addresses, port, mtuBytes, zone, neighbours } = record
+/** The bytes that are to be signed. */
+export function encodeRecord(facts: RecordFacts, { keys: { publicKey } }: Identity): Uint8Array {
+  const { incarnation, version, nickname, addresses, port, mtuBytes, zone, neighbours, hasLeft } = facts
   const links = neighbours.map((neighbour) => [fromHex(neighbour.name), neighbour.address, neighbour.port, neighbour.outbound])
-  return encodeWire([FORMAT, publicKey, incarnation, version, nickname, addresses, port, mtuBytes, zone, links])
+  return encodeWire([FORMAT, publicKey, incarnation, version, nickname, addresses, port, mtuBytes, zone, links, hasLeft])
 }
 
 /** A string says what is wrong. */
 function readRecord(fields: readonly WireValue[], crypto: CryptoSuite): PeerRecord | string {
-  const [format, publicKey, incarnation, version, nickname, addresses, port, mtuBytes, zone, neighbours] = fields
+  const [format, publicKey, incarnation, version, nickname, addresses, port, mtuBytes, zone, neighbours, left] = fields
   if (format !== FORMAT) return `a record of format ${JSON.stringify(format)?.slice(0, 20)}`
   if (!isBytes(publicKey, PUBLIC_KEY_BYTES)) return 'a record without a proper key'
   const name = peerNameOf(publicKey, crypto)
@@ -126,8 +135,9 @@ function readRecord(fields: readonly WireValue[], crypto: CryptoSuite): PeerReco
   if (!isZone(zone)) return `the record of ${name} has no proper zone`
   const links = readNeighbours(neighbours)
   if (links === undefined) return `the record of ${name} has no proper neighbours`
-  const key = new Uint8Array(publicKey)
-  return { name, publicKey: key, incarnation, version, nickname, addresses: addresses.map(ipv4), port, mtuBytes, zone, neighbours: links }
+  if (typeof left !== 'boolean') return `the record of ${name} does not tell whether it has left`
+  const places = { addresses: addresses.map(ipv4), port, mtuBytes, zone, neighbours: links }
+  return { name, publicKey: new Uint8Array(publicKey), incarnation, version, nickname, ...places, hasLeft: left }
 }
 
 function readNeighbours(list: WireValue): readonly Neighbour[] | undefined {

@@ -1,9 +1,10 @@
 /** What the mesh tells about itself: plain values, for people and programs. */
 import type { Millis, PeerName } from './base/brand.ts'
 import type { Connection, Traffic } from './connection.ts'
-import type { Attempts, Goal } from './dialer.ts'
-import { formatEndpoint } from './endpoint.ts'
+import type { Attempts } from './dialer.ts'
+import { formatEndpoint, formatTarget, type Target } from './endpoint.ts'
 import type { FaultCode } from './faults.ts'
+import type { PostStatus } from './post.ts'
 
 /** In Weave Net's words. Times are wall time. */
 export type ConnectionStatus = {
@@ -36,14 +37,16 @@ export interface MeshStatus {
   readonly digests: Readonly<Record<string, string>>
   /** Since start, ended connections included. */
   readonly traffic: Traffic
+  readonly post: PostStatus
   readonly faults: Readonly<Partial<Record<FaultCode, number>>>
 }
 
 export interface ConnectionView {
   readonly connections: Iterable<Connection>
   readonly attempts: Attempts
-  readonly goals: ReadonlyMap<string, Goal>
-  /** Goals whose connection is in its handshake. */
+  /** As people gave them. */
+  readonly targets: readonly Target[]
+  /** Places whose connection is in its handshake. */
   readonly pending: ReadonlySet<string>
   readonly connected: ReadonlySet<PeerName>
   nickname(name: PeerName): string
@@ -54,7 +57,9 @@ export interface ConnectionView {
 /** Live ones first, then what we try to reach, each in order of address. */
 export function connectionStatuses(view: ConnectionView): readonly ConnectionStatus[] {
   const live = [...view.connections].map((connection) => liveStatus(connection, view))
-  const wanted = [...view.goals].map(([address, goal]) => wantedStatus(address, goal, view)).filter((status) => status !== undefined)
+  const given = new Set(view.targets.map(formatTarget))
+  const tried = [...view.attempts.keys()].map((place) => wantedStatus(place, given.has(place), view))
+  const wanted = tried.filter((status) => status !== undefined)
   return [...live.sort(byAddress), ...wanted.sort(byAddress)]
 }
 
@@ -71,17 +76,21 @@ function liveStatus(connection: Connection, { nickname }: ConnectionView): Conne
 }
 
 /** Undefined when there is nothing to tell: it is connected, or its turn has not come. */
-function wantedStatus(address: string, goal: Goal, { attempts, pending, connected, wall }: ConnectionView): ConnectionStatus | undefined {
+function wantedStatus(
+  address: string,
+  isGiven: boolean,
+  { attempts, pending, connected, wall }: ConnectionView,
+): ConnectionStatus | undefined {
   const attempt = attempts.get(address)
   if (attempt === undefined || pending.has(address)) return undefined
   if (attempt.kind === 'ourself') {
-    return goal.isGiven ? { address, outbound: true, state: 'failed', reason: 'cannot connect to ourself', retryAt: 'never' } : undefined
+    return isGiven ? { address, outbound: true, state: 'failed', reason: 'cannot connect to ourself', retryAt: 'never' } : undefined
   }
+  if (attempt.peer !== undefined && connected.has(attempt.peer)) return undefined
   if (attempt.kind === 'dialing') {
     if (attempt.reason === undefined) return { address, outbound: true, state: 'connecting' }
     return { address, outbound: true, state: 'retrying', reason: attempt.reason }
   }
-  const isConnected = [goal.peer, attempt.peer].some((name) => name !== undefined && connected.has(name))
-  if (attempt.kind === 'connected' || isConnected || attempt.reason === undefined) return undefined
+  if (attempt.kind === 'connected' || attempt.reason === undefined) return undefined
   return { address, outbound: true, state: 'failed', reason: attempt.reason, retryAt: wall(attempt.retryAt) }
 }

@@ -11,7 +11,7 @@ export function fromHex(text: string): Uint8Array {
 }
 
 export function bytesEqual(a: Uint8Array, b: Uint8Array): boolean {
-  return a.length === b.length && a.every((byte, index) => byte === b[index])
+  return a.length === b.length && Buffer.compare(a, b) === 0
 }
 
 export function concatBytes(parts: readonly Uint8Array[]): Uint8Array {

@@ -20,6 +20,14 @@ export const systemClock: Clock = {
   },
 }
 
+/**
+ * Runs `fire` at `moment`, or at once when that is over. Never before it: waits are rounded up to whole milliseconds, so
+ * that whoever compares the time then with the moment finds that it has come.
+ */
+export function atMoment(clock: Clock, moment: Millis, fire: () => void): Disposable {
+  return clock.after(millis(Math.ceil(Math.max(0, moment - clock.now()))), fire)
+}
+
 /** Runs `fire` every `period`, first after one period, until disposed. */
 export function every(clock: Clock, period: Millis, fire: () => void): Disposable {
   let timer = clock.after(period, tick)
@@ -54,4 +62,20 @@ export function sleep(delay: Millis, signal?: AbortSignal): Promise<void> {
     }
     signal?.addEventListener('abort', aborted, { once: true })
   })
+}
+
+/** Lateness of a timer that tells of a process without processor, rather than of a busy moment. */
+const LATENESS: Millis = millis(300)
+
+/**
+ * As `clock.after`, for deadlines on what others do: when this process had no processor at the moment, what it waits for
+ * may have come meanwhile and lie unread, so it gets a second chance to be read first.
+ */
+export function patiently(clock: Clock, delay: Millis, fire: () => void): Disposable {
+  const dueAt = clock.now() + delay
+  let timer = clock.after(delay, () => {
+    if (clock.now() - dueAt > LATENESS) timer = clock.after(LATENESS, fire)
+    else fire()
+  })
+  return { [Symbol.dispose]: () => timer[Symbol.dispose]() }
 }

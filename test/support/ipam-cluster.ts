@@ -284,11 +284,11 @@ export class IpamCluster {
     else if (kind === 'summary') {
       const deltas = part.missing(bytes)
       if (!deltas.ok) throw new Error(deltas.error.detail)
-      for (const delta of deltas.value) this.#post({ from: to, to: from, kind: 'delta', bytes: delta })
+      for (const { delta } of deltas.value) this.#post({ from: to, to: from, kind: 'delta', bytes: delta })
     } else {
       const merged = part.merge(this.#split(bytes), peerNumber(from))
       if (!merged.ok || merged.value.faults.length > 0) throw new Error(`a fault in a good delta: ${JSON.stringify(merged)}`)
-      if (merged.value.news !== undefined) this.#relay(to, from, merged.value.news)
+      for (const { delta } of merged.value.news) this.#relay(to, from, delta)
     }
   }
 

@@ -87,6 +87,6 @@ function learn(member: Member, other: Member): readonly string[] {
   if (toHex(member.ipam.part.digest()) === toHex(other.ipam.part.digest())) return []
   const deltas = other.ipam.part.missing(member.ipam.part.summary())
   if (!deltas.ok) return [`${other.name[0]}: ${deltas.error.code}: ${deltas.error.detail}`]
-  for (const delta of deltas.value) member.ipam.part.merge(delta, other.name)
+  for (const { delta } of deltas.value) member.ipam.part.merge(delta, other.name)
   return []
 }

@@ -1,7 +1,6 @@
 /** Peers and records for tests of the mesh. */
 import { parseIpv4 } from '../../mesh/base/address.ts'
 import { concatBytes } from '../../mesh/base/bytes.ts'
-import { encodeWire } from '../../mesh/base/wire.ts'
 import type { CryptoSuite } from '../../mesh/crypto.ts'
 import { type Identity, identityFromSeed } from '../../mesh/identity.ts'
 import { type RecordFacts, type SignedRecord, signRecord } from '../../mesh/record.ts'
@@ -15,9 +14,9 @@ export function recordOf(identity: Identity, crypto: CryptoSuite, facts: Partial
   return signRecord({ ...plainFacts, ...facts }, identity, crypto)
 }
 
-/** What `Peers` takes for these records. */
-export function deltaOf(records: readonly SignedRecord[]): Uint8Array {
-  return encodeWire(records.map(({ signed, signature }) => [signed, signature]))
+/** What `Peers` takes for this record. */
+export function deltaOf({ signed, signature }: SignedRecord): Uint8Array {
+  return concatBytes([signature, signed])
 }
 
 /** `bytes` with one bit flipped. */
@@ -36,4 +35,5 @@ export const plainFacts: RecordFacts = {
   mtuBytes: 1_500,
   zone: undefined,
   neighbours: [],
+  hasLeft: false,
 }

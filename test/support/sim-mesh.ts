@@ -1,80 +1,99 @@
 /** Meshes on a simulated network: the real code of every peer, with cheap cryptography, in virtual time. */
-import { formatIpv4, type Ipv4, parseIpv4 } from '../../mesh/base/address.ts'
+import { formatIpv4, type Ipv4, ipv4 } from '../../mesh/base/address.ts'
 import { type Millis, seconds } from '../../mesh/base/brand.ts'
 import { silentLog } from '../../mesh/base/log.ts'
 import { type Random, seededRandom } from '../../mesh/base/random.ts'
 import { SEED_BYTES } from '../../mesh/crypto.ts'
 import { MESH_PORT } from '../../mesh/endpoint.ts'
 import { identityFromSeed } from '../../mesh/identity.ts'
-import { Mesh } from '../../mesh/mesh.ts'
+import { Mesh, type MeshOptions } from '../../mesh/mesh.ts'
 import { simCrypto } from './sim-crypto.ts'
-import { SimNetwork } from './sim-network.ts'
+import { SimHost } from './sim-host.ts'
+import { type LinkQuality, SimNetwork } from './sim-network.ts'
 import { TestClock } from './test-clock.ts'
 
 export interface SimPeer {
+  readonly index: number
   readonly address: Ipv4
+  readonly host: SimHost
   readonly mesh: Mesh
 }
 
-/** Peers have indices from 1 to 255. */
-export interface SimCluster {
-  readonly clock: TestClock
+/** 1 ms there and back. */
+export const LAN: LinkQuality = { latencyMs: [0.3, 0.7], loss: 0 }
+/** Clouds apart: 80 ms there and back, one piece in a hundred lost. */
+export const WAN: LinkQuality = { latencyMs: [38, 42], loss: 0.01 }
+
+export class SimCluster {
+  readonly clock: TestClock = new TestClock()
   readonly network: SimNetwork
   readonly random: Random
-  /** Starts the peer with this index, at its address; as a copy of another one when `identity` says which. */
-  start(index: number, targets: readonly number[], identity?: number): Promise<SimPeer>
-  /** Lets time pass until `condition` holds. @throws {Error} when it does not within `limit`. */
-  until(condition: () => boolean, limit: Millis): void
-}
+  readonly #seed: number
 
-export function simCluster(seed: number): SimCluster {
-  const random = seededRandom(seed)
-  const clock = new TestClock()
-  const network = new SimNetwork({ clock, random: seededRandom(seed + 1), latencyMs: [0.5, 5] })
-  return {
-    clock,
-    network,
-    random,
-    async start(index, targets, identityIndex = index) {
-      const address = simAddress(index)
-      const own = seededRandom(seed + 1_000 * index + Math.floor(clock.now()))
-      const crypto = simCrypto(own)
-      const identity = identityFromSeed(new Uint8Array(SEED_BYTES).fill(identityIndex), crypto)
-      const mesh = await Mesh.start({
-        identity,
-        nickname: `node-${index}`,
-        cluster: 'simulated',
-        listen: { host: '0.0.0.0', port: MESH_PORT },
-        targets: targets.map((target) => ({ host: formatIpv4(simAddress(target)), port: MESH_PORT })),
-        transport: network.host(address),
-        crypto,
-        clock,
-        random: own,
-        log: silentLog,
-        addresses: [address],
-        mtuBytes: 1_500,
-        zone: undefined,
-      })
-      return { address, mesh }
-    },
-    until(condition, limit) {
-      const end = clock.now() + limit
-      while (!condition()) {
-        if (clock.now() >= end) throw new Error(`not within ${limit} ms of simulated time`)
-        clock.advance(seconds(0.25))
-      }
-    },
+  constructor(seed: number, quality: LinkQuality = { latencyMs: [0.5, 5], loss: 0 }) {
+    this.#seed = seed
+    this.random = seededRandom(seed)
+    this.network = new SimNetwork({ clock: this.clock, random: seededRandom(seed + 1), quality })
+  }
+
+  /** Starts the peer with this index, from 1, at its address. Again after a kill: its next life. `identity`: as a copy of that one. */
+  async start(index: number, targets: readonly number[], more: Partial<MeshOptions> & { readonly identityOf?: number } = {}): Promise<SimPeer> {
+    const address = simAddress(index)
+    const host = this.network.host(address) ?? new SimHost(this.network, address)
+    const { identityOf = index, ...options } = more
+    const own = seededRandom(this.#seed + 7_919 * index + Math.floor(this.clock.now()))
+    const crypto = simCrypto(own)
+    const mesh = await Mesh.start({
+      identity: identityFromSeed(seedOf(identityOf), crypto),
+      nickname: `node-${index}`,
+      cluster: 'simulated',
+      listen: { host: '0.0.0.0', port: MESH_PORT },
+      targets: targets.map((target) => ({ host: formatIpv4(simAddress(target)), port: MESH_PORT })),
+      transport: host.transport(),
+      crypto,
+      clock: host.clock(),
+      random: own,
+      log: silentLog,
+      addresses: [address],
+      mtuBytes: 1_500,
+      zone: undefined,
+      ...options,
+    })
+    return { index, address, host, mesh }
+  }
+
+  /** Lets time pass until `condition` holds; returns how long it took, give or take `step`. @throws {Error} when it does not within `limit`. */
+  until(condition: () => boolean, limit: Millis, step: Millis = seconds(0.25)): Millis {
+    const start = this.clock.now()
+    while (!condition()) {
+      if (this.clock.now() >= start + limit) throw new Error(`not within ${limit} ms of simulated time`)
+      this.clock.advance(step)
+    }
+    return (this.clock.now() - start) as Millis
   }
 }
 
+/** 198.18.0.0/15 is for tests of networks (RFC 2544). */
 function simAddress(index: number): Ipv4 {
-  return parseIpv4(`198.18.0.${index}`)
+  return ipv4(0xc612_0000 + index)
+}
+
+function seedOf(index: number): Uint8Array {
+  const seed = new Uint8Array(SEED_BYTES)
+  new DataView(seed.buffer).setUint32(0, index)
+  return seed
 }
 
 /** All peers hold the same records, of each of them. */
 export function agree(peers: readonly SimPeer[]): boolean {
-  const digests = new Set(peers.map(({ mesh }) => mesh.status().digests['peers']))
-  return digests.size === 1 && peers.every(({ mesh }) => mesh.peers().length === peers.length)
+  const [first] = peers
+  if (first === undefined) return true
+  const digest = first.mesh.status().digests['peers']
+  return peers.every(({ mesh }) => mesh.peers().length === peers.length && mesh.status().digests['peers'] === digest)
+}
+
+export function degree({ mesh }: SimPeer): number {
+  return mesh.connections().filter(({ state }) => state === 'established').length
 }
 
 /** Every peer has exactly one connection with each other, and with nobody else. */
@@ -83,4 +102,9 @@ export function fullyConnected(peers: readonly SimPeer[]): boolean {
     const names = mesh.connections().map((connection) => (connection.state === 'established' ? connection.name : ''))
     return names.length === peers.length - 1 && new Set(names).size === names.length && !names.includes('')
   })
+}
+
+/** Every peer takes every other one for alive. */
+export function allAlive(peers: readonly SimPeer[]): boolean {
+  return peers.every(({ mesh }) => peers.every((other) => mesh.livenessOf(other.mesh.name) === 'alive'))
 }

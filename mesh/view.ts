@@ -1,0 +1,109 @@
+/** What this peer makes of all records and of its own connections: paths, and who is alive. Kept up to date, at a bounded cost. */
+import { type Millis, millis, type PeerName } from './base/brand.ts'
+import { atMoment, type Clock } from './base/clock.ts'
+import type { Random } from './base/random.ts'
+import { type Doubts, type Liveness, nobodyDoubted, stepLiveness } from './liveness.ts'
+import { DEGREE_TARGET } from './overlay.ts'
+import type { Peers } from './peers.ts'
+import type { PeerRecord } from './record.ts'
+import { computeTopology, type Topology } from './topology.ts'
+
+/** A search through the graph takes time in proportion to its size: records that come in a burst are looked at together. */
+const REVIEW_DELAY: Millis = millis(30)
+const REVIEW_DELAY_PER_PEER: Millis = millis(0.5)
+/** As many peers that come back at once, as a share of all, are a part of the mesh that was cut off. */
+const REUNION_SHARE = 0.1
+/** Each peer makes a new link into a part that is back with this probability: half as many links as there are peers. */
+const REUNION_CHANCE = 0.5
+
+export interface ViewPorts {
+  readonly clock: Clock
+  readonly random: Random
+  readonly self: PeerName
+  readonly peers: Peers
+  /** In order of name. */
+  readonly neighbours: () => readonly PeerName[]
+  /** Peers that we had doubted are alive. */
+  readonly revived: (records: readonly PeerRecord[]) => void
+  /** A part of the mesh that was cut off is back, and a link into it is for us to make. */
+  readonly reunited: (records: readonly PeerRecord[]) => void
+  readonly changed: () => void
+}
+
+export class View implements Disposable {
+  readonly #ports: ViewPorts
+  #topology: Topology = { nextHops: new Map() }
+  #doubts: Doubts = nobodyDoubted
+  #others: readonly PeerRecord[] = []
+  #reviewing: { readonly at: Millis; readonly timer: Disposable } | undefined
+
+  constructor(ports: ViewPorts) {
+    this.#ports = ports
+  }
+
+  /** All records but our own, in order of name. */
+  get others(): readonly PeerRecord[] {
+    return this.#others
+  }
+
+  livenessOf(name: PeerName): Liveness {
+    return this.#topology.nextHops.has(name) ? 'alive' : (this.#doubts.get(name)?.kind ?? 'suspect')
+  }
+
+  /** The neighbour that the shortest path to a peer begins with. */
+  nextHop(name: PeerName): PeerName | undefined {
+    return this.#topology.nextHops.get(name)
+  }
+
+  /** All to whom there is a path, in order of name. */
+  reachable(): readonly PeerName[] {
+    return [...this.#topology.nextHops.keys()].sort()
+  }
+
+  /** Our own connections have changed. */
+  reviewNow(): void {
+    this.#reviewAt(this.#ports.clock.now())
+  }
+
+  /** Records have changed. */
+  reviewSoon(): void {
+    const delay = REVIEW_DELAY + REVIEW_DELAY_PER_PEER * this.#others.length
+    this.#reviewAt(millis(this.#ports.clock.now() + delay))
+  }
+
+  [Symbol.dispose](): void {
+    this.#reviewing?.timer[Symbol.dispose]()
+  }
+
+  #reviewAt(moment: Millis): void {
+    if (this.#reviewing !== undefined && this.#reviewing.at <= moment) return
+    const { clock } = this.#ports
+    this.#reviewing?.timer[Symbol.dispose]()
+    const timer = atMoment(clock, moment, () => {
+      this.#reviewing = undefined
+      this.#review()
+    })
+    this.#reviewing = { at: moment, timer }
+  }
+
+  #review(): void {
+    const { self, peers, neighbours, clock, revived, changed } = this.#ports
+    this.#others = peers.list().filter(({ name }) => name !== self)
+    this.#topology = computeTopology(self, neighbours(), (name) => peers.get(name))
+    const isReachable = (name: PeerName): boolean => this.#topology.nextHops.has(name)
+    const { doubts, changes, wakeAt } = stepLiveness(this.#doubts, { records: this.#others, isReachable }, clock.now())
+    this.#doubts = doubts
+    if (wakeAt !== undefined) this.#reviewAt(wakeAt)
+    const alive = new Set(changes.filter(({ to }) => to === 'alive').map(({ name }) => name))
+    if (alive.size > 0) revived(this.#others.filter(({ name }) => alive.has(name)))
+    const back = new Set(changes.filter(({ from, to }) => from === 'dead' && to === 'alive').map(({ name }) => name))
+    this.#reunite(back)
+    changed()
+  }
+
+  #reunite(back: ReadonlySet<PeerName>): void {
+    const { random, reunited } = this.#ports
+    if (this.#others.length <= DEGREE_TARGET || back.size <= REUNION_SHARE * this.#others.length) return
+    if (random() < REUNION_CHANCE) reunited(this.#others.filter(({ name }) => back.has(name)))
+  }
+}
