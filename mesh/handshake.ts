@@ -31,7 +31,8 @@ export interface HandshakeOptions {
   readonly cluster: string
   /** `INSTANCE_BYTES` random bytes, made at start: tells us from a copy of us. */
   readonly instance: Uint8Array
-  readonly incarnation: number
+  /** At this moment: it grows when an earlier life of ours turns up. */
+  readonly incarnation: () => number
 }
 
 /** The other side, proved. */
@@ -169,7 +170,7 @@ function encodeHello(options: HandshakeOptions): Uint8Array {
   const numbers = new DataView(new ArrayBuffer(4 + 8))
   numbers.setUint16(0, PROTOCOL.min)
   numbers.setUint16(2, PROTOCOL.max)
-  numbers.setBigUint64(4, BigInt(incarnation))
+  numbers.setBigUint64(4, BigInt(incarnation()))
   const versions = new Uint8Array(numbers.buffer, 0, 4)
   const incarnationBytes = new Uint8Array(numbers.buffer, 4, 8)
   const challenge = crypto.randomBytes(CHALLENGE_BYTES)

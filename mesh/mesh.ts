@@ -108,7 +108,7 @@ export class Mesh implements AsyncDisposable {
     this.#links = new Links({
       ...options,
       faults: this.#faults,
-      handshake: { identity, crypto, cluster, incarnation, instance: crypto.randomBytes(INSTANCE_BYTES) },
+      handshake: { identity, crypto, cluster, incarnation: () => this.#peers.incarnation, instance: crypto.randomBytes(INSTANCE_BYTES) },
       records: () => this.#view.others,
       recordOf,
       livenessOf: (name) => this.#view.livenessOf(name),
@@ -213,6 +213,11 @@ export class Mesh implements AsyncDisposable {
     return this.#peers.list()
   }
 
+  /** The newest record of one peer. */
+  peer(name: PeerName): PeerRecord | undefined {
+    return this.#peers.get(name)
+  }
+
   /** Whether a peer that we know of is alive, as far as all can tell. */
   livenessOf(name: PeerName): Liveness {
     return this.#view.livenessOf(name)
@@ -244,6 +249,7 @@ export class Mesh implements AsyncDisposable {
       connections: this.connections(),
       targets: this.targets().map(formatTarget),
       peers: this.#peers.list().length,
+      living: this.#view.living(),
       supersessions: this.#peers.supersessions,
       digests: Object.fromEntries(this.#channels.digests().map(({ channel, digest }) => [channel, toHex(digest)])),
       traffic: this.#links.traffic(),

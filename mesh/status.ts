@@ -5,6 +5,7 @@ import type { Attempts } from './dialer.ts'
 import { formatEndpoint, formatTarget, type Target } from './endpoint.ts'
 import type { FaultCode } from './faults.ts'
 import type { PostStatus } from './post.ts'
+import type { Living } from './view.ts'
 
 /** In Weave Net's words. Times are wall time. */
 export type ConnectionStatus = {
@@ -31,6 +32,7 @@ export interface MeshStatus {
   /** As given, in order. */
   readonly targets: readonly string[]
   readonly peers: number
+  readonly living: Living
   /** Records of ours from elsewhere that we had to outdo. */
   readonly supersessions: number
   /** Hex, by channel: equal in all peers when all know the same. */

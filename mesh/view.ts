@@ -30,11 +30,25 @@ export interface ViewPorts {
   readonly changed: () => void
 }
 
+/** How many peers are what, this one not included; and what has become of suspicions so far. */
+export interface Living {
+  readonly alive: number
+  readonly suspect: number
+  readonly dead: number
+  readonly left: number
+  /** Suspicions that turned out wrong. */
+  readonly refuted: number
+  /** Suspicions that came true. */
+  readonly confirmed: number
+}
+
 export class View implements Disposable {
   readonly #ports: ViewPorts
   #topology: Topology = { nextHops: new Map() }
   #doubts: Doubts = nobodyDoubted
   #others: readonly PeerRecord[] = []
+  #refuted = 0
+  #confirmed = 0
   #reviewing: { readonly at: Millis; readonly timer: Disposable } | undefined
 
   constructor(ports: ViewPorts) {
@@ -47,7 +61,14 @@ export class View implements Disposable {
   }
 
   livenessOf(name: PeerName): Liveness {
-    return this.#topology.nextHops.has(name) ? 'alive' : (this.#doubts.get(name)?.kind ?? 'suspect')
+    return name === this.#ports.self || this.#topology.nextHops.has(name) ? 'alive' : (this.#doubts.get(name)?.kind ?? 'suspect')
+  }
+
+  living(): Living {
+    const kinds = [...this.#doubts.values()].map(({ kind }) => kind)
+    const count = (kind: Liveness): number => kinds.filter((one) => one === kind).length
+    const alive = this.#others.length - kinds.length
+    return { alive, suspect: count('suspect'), dead: count('dead'), left: count('left'), refuted: this.#refuted, confirmed: this.#confirmed }
   }
 
   /** The neighbour that the shortest path to a peer begins with. */
@@ -94,6 +115,8 @@ export class View implements Disposable {
     const { doubts, changes, wakeAt } = stepLiveness(this.#doubts, { records: this.#others, isReachable }, clock.now())
     this.#doubts = doubts
     if (wakeAt !== undefined) this.#reviewAt(wakeAt)
+    this.#refuted += changes.filter(({ from, to }) => from === 'suspect' && to === 'alive').length
+    this.#confirmed += changes.filter(({ from, to }) => from === 'suspect' && to === 'dead').length
     const alive = new Set(changes.filter(({ to }) => to === 'alive').map(({ name }) => name))
     if (alive.size > 0) revived(this.#others.filter(({ name }) => alive.has(name)))
     const back = new Set(changes.filter(({ from, to }) => from === 'dead' && to === 'alive').map(({ name }) => name))

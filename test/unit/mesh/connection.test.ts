@@ -10,8 +10,8 @@ import { type HandshakeOptions, type HandshakeState, startHandshake, stepHandsha
 import { decodeMessage, encodeMessage, type Message } from '../../../mesh/messages.ts'
 import type { Stream } from '../../../mesh/transport.ts'
 import { identityOf } from '../../support/mesh-records.ts'
-import { simCrypto } from '../../support/sim-crypto.ts'
-import { SimNetwork } from '../../support/sim-network.ts'
+import { simCrypto } from '../../support/sim/crypto.ts'
+import { SimNetwork } from '../../support/sim/network.ts'
 import { TestClock } from '../../support/test-clock.ts'
 
 const crypto = simCrypto(seededRandom(1))

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest'
 import { fromHex, toHex } from '../../../mesh/base/bytes.ts'
 import { seededRandom } from '../../../mesh/base/random.ts'
 import { loadCrypto } from '../../../mesh/crypto.ts'
-import { simCrypto } from '../../support/sim-crypto.ts'
+import { simCrypto } from '../../support/sim/crypto.ts'
 
 const real = await loadCrypto()
 

@@ -12,7 +12,7 @@ import {
   stepHandshake,
 } from '../../../mesh/handshake.ts'
 import { identityOf, withBitFlipped } from '../../support/mesh-records.ts'
-import { simCrypto } from '../../support/sim-crypto.ts'
+import { simCrypto } from '../../support/sim/crypto.ts'
 
 const crypto = simCrypto(seededRandom(1))
 

@@ -7,7 +7,7 @@ import { encodeWire, type WireValue } from '../../../mesh/base/wire.ts'
 import { loadCrypto } from '../../../mesh/crypto.ts'
 import { compareRecords, isConflict, isRecordGenuine, parseRecord, type RecordFacts } from '../../../mesh/record.ts'
 import { identityOf, plainFacts, recordOf, withBitFlipped } from '../../support/mesh-records.ts'
-import { simCrypto } from '../../support/sim-crypto.ts'
+import { simCrypto } from '../../support/sim/crypto.ts'
 
 const crypto = simCrypto(seededRandom(1))
 const identity = identityOf(1, crypto)

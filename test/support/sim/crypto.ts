@@ -3,9 +3,9 @@
  * message, key or signature fails its check as with the real one.
  */
 import { createHash } from 'node:crypto'
-import { bytesEqual, concatBytes } from '../../mesh/base/bytes.ts'
-import { type Random, randomBelow } from '../../mesh/base/random.ts'
-import { type CryptoSuite, SIGNATURE_BYTES } from '../../mesh/crypto.ts'
+import { bytesEqual, concatBytes } from '../../../mesh/base/bytes.ts'
+import { type Random, randomBelow } from '../../../mesh/base/random.ts'
+import { type CryptoSuite, SIGNATURE_BYTES } from '../../../mesh/crypto.ts'
 
 export function simCrypto(random: Random): CryptoSuite {
   const sign = (message: Uint8Array, publicKey: Uint8Array) => hash(concatBytes([publicKey, message]), SIGNATURE_BYTES)

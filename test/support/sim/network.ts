@@ -5,13 +5,13 @@
  * was killed refuses and resets; one whose process gets no processor accepts streams all the same, as kernels do. The
  * same seed gives the same run.
  */
-import type { Ipv4 } from '../../mesh/base/address.ts'
-import { type Millis, millis } from '../../mesh/base/brand.ts'
-import type { Clock } from '../../mesh/base/clock.ts'
-import { type Random, randomBelow } from '../../mesh/base/random.ts'
-import type { Stream } from '../../mesh/transport.ts'
-import type { SimHost } from './sim-host.ts'
-import type { SimStream } from './sim-stream.ts'
+import type { Ipv4 } from '../../../mesh/base/address.ts'
+import { type Millis, millis } from '../../../mesh/base/brand.ts'
+import type { Clock } from '../../../mesh/base/clock.ts'
+import { type Random, randomBelow } from '../../../mesh/base/random.ts'
+import type { Stream } from '../../../mesh/transport.ts'
+import type { SimHost } from './host.ts'
+import type { SimStream } from './stream.ts'
 
 export interface LinkQuality {
   /** One way, in milliseconds: each piece takes a time between these. */

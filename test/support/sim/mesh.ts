@@ -1,16 +1,16 @@
 /** Meshes on a simulated network: the real code of every peer, with cheap cryptography, in virtual time. */
-import { formatIpv4, type Ipv4, ipv4 } from '../../mesh/base/address.ts'
-import { type Millis, seconds } from '../../mesh/base/brand.ts'
-import { silentLog } from '../../mesh/base/log.ts'
-import { type Random, seededRandom } from '../../mesh/base/random.ts'
-import { SEED_BYTES } from '../../mesh/crypto.ts'
-import { MESH_PORT } from '../../mesh/endpoint.ts'
-import { identityFromSeed } from '../../mesh/identity.ts'
-import { Mesh, type MeshOptions } from '../../mesh/mesh.ts'
-import { simCrypto } from './sim-crypto.ts'
-import { SimHost } from './sim-host.ts'
-import { type LinkQuality, SimNetwork } from './sim-network.ts'
-import { TestClock } from './test-clock.ts'
+import { formatIpv4, type Ipv4, ipv4 } from '../../../mesh/base/address.ts'
+import { type Millis, seconds } from '../../../mesh/base/brand.ts'
+import { silentLog } from '../../../mesh/base/log.ts'
+import { type Random, seededRandom } from '../../../mesh/base/random.ts'
+import { SEED_BYTES } from '../../../mesh/crypto.ts'
+import { MESH_PORT } from '../../../mesh/endpoint.ts'
+import { identityFromSeed } from '../../../mesh/identity.ts'
+import { Mesh, type MeshOptions } from '../../../mesh/mesh.ts'
+import { simCrypto } from './crypto.ts'
+import { SimHost } from './host.ts'
+import { type LinkQuality, SimNetwork } from './network.ts'
+import { TestClock } from '../test-clock.ts'
 
 export interface SimPeer {
   readonly index: number
