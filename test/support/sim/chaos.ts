@@ -44,6 +44,8 @@ class Letters implements GossipPart {
 }
 
 const CHAOS: Millis = seconds(60)
+/** A process gets no processor for so long at most. */
+const PAUSE_MAX: Millis = seconds(30)
 /** After the last fault: longer than any pause between dials. */
 const PEACE_MAX: Millis = seconds(75)
 /** Faults of one's own making have no place in a mesh of honest peers. */
@@ -98,6 +100,7 @@ class World {
 
   recover(): void {
     this.#cluster.network.healAll()
+    this.#cluster.clock.advance(PAUSE_MAX)
     this.#within(PEACE_MAX, 'all agree, and take each other for alive, when the faults are over', () => this.#isWhole())
     for (const { mesh } of this.#members) {
       const { refuted, confirmed } = mesh.status().living
@@ -112,14 +115,14 @@ class World {
     const teller = this.#any()
     teller.mesh.publish({ zone: 'news' })
     // One that has just published again and again waits up to 5 s with the next.
-    this.#within(seconds(8), 'news of one is seen by all', () =>
+    this.#within(seconds(6), 'news of one is seen by all', () =>
       this.#members.every(({ mesh }) => mesh.peer(teller.mesh.name)?.zone === 'news'),
     )
   }
 
   writeLetters(): void {
-    // Connections that died unnoticed while the world was bad are found out, or replaced, by now.
-    this.#cluster.clock.advance(seconds(20))
+    // A stream that was held up long is tried again as rarely by TCP: by now it goes on, or was given up.
+    this.#cluster.clock.advance(seconds(60))
     const carried = (): number => this.#members.reduce((sum, { mesh }) => sum + mesh.status().post.carried, 0)
     const before = carried()
     const expected = new Map<Member, string[]>(this.#members.map((member) => [member, []]))
@@ -263,7 +266,7 @@ const FAULTS: readonly Fault[] = [
   (world) => world.network.healAll(),
   (world) => world.note('a connection was reset', world.network.resetSome(0.3)),
   (world) => {
-    for (const { host } of world.share()) host.pause(world.duration(seconds(30)))
+    for (const { host } of world.share()) host.pause(world.duration(PAUSE_MAX))
     world.note('processes got no processor')
   },
   (world) => {
