@@ -1,4 +1,4 @@
-/** One stream to one peer: handshake, then messages, with heartbeats in between. Decides nothing about other connections. */
+/** One stream to one peer: handshake, then sealed messages, with heartbeats in between. Decides nothing about other connections. */
 import { type Millis, seconds } from './base/brand.ts'
 import type { Clock } from './base/clock.ts'
 import { unreachable } from './base/result.ts'
@@ -6,6 +6,7 @@ import type { Endpoint } from './endpoint.ts'
 import { encodeFrame, FRAME_BYTES_MAX, FRAME_BYTES_MAX_BEFORE_AUTH, FrameDecoder } from './framing.ts'
 import {
   type Authenticated,
+  abandonHandshake,
   type HandshakeCode,
   type HandshakeEffect,
   type HandshakeOptions,
@@ -14,7 +15,8 @@ import {
   stepHandshake,
 } from './handshake.ts'
 import { checkPulse, type Pulse, startPulse } from './heartbeat.ts'
-import { decodeMessage, encodeMessage, type GossipMessage } from './messages.ts'
+import { decodeMessage, encodeMessage, type GossipMessage, type Message } from './messages.ts'
+import type { Session } from './session.ts'
 import type { Stream } from './transport.ts'
 
 /** From the open stream to the last proof, however busily the other side drips bytes. */
@@ -31,6 +33,8 @@ export type EndCode =
   | 'timeout'
   | 'silence'
   | 'frame'
+  /** A frame was changed on its way, repeated or left out. */
+  | 'seal'
   | 'message'
   /** The other side said goodbye, or the network did. */
   | 'lost'
@@ -73,7 +77,7 @@ export interface Established {
 
 type State =
   | { readonly kind: 'handshaking'; readonly handshake: HandshakeState }
-  | ({ readonly kind: 'established' } & Established)
+  | ({ readonly kind: 'established'; readonly session: Session } & Established)
   | { readonly kind: 'ended' }
 
 export class Connection {
@@ -118,20 +122,22 @@ export class Connection {
   /** Sends gossip. False when the connection is not established, or the other side is too slow: then nothing is sent. */
   send(message: GossipMessage): boolean {
     if (this.#state.kind !== 'established' || this.#stream.backlogBytes > GOSSIP_BACKLOG_BYTES_MAX) return false
-    this.#write(encodeMessage(message))
+    this.#say(message, this.#state.session)
     return true
   }
 
   /** Ends the connection, telling the other side why if that is a peer. */
   end(end: End): void {
     if (this.#state.kind === 'ended') return
-    if (this.#state.kind === 'established') this.#write(encodeMessage({ kind: 'bye', reason: end.reason }))
+    if (this.#state.kind === 'established') this.#say({ kind: 'bye', reason: end.reason }, this.#state.session)
     this.#stream.close()
     this.#finish(end)
   }
 
   #finish(end: End): void {
     if (this.#state.kind === 'ended') return
+    if (this.#state.kind === 'established') this.#state.session[Symbol.dispose]()
+    else abandonHandshake(this.#state.handshake)
     this.#state = { kind: 'ended' }
     this.#timer[Symbol.dispose]()
     this.#ports.ended(this, end)
@@ -159,7 +165,10 @@ export class Connection {
       this.#state = { kind: 'handshaking', handshake }
       this.#perform(effects)
     } else if (this.#state.kind === 'established') {
-      this.#onMessage(payload, this.#state.peer)
+      const { session, peer } = this.#state
+      const opened = session.open(payload)
+      if (opened.ok) this.#onMessage(opened.value, peer)
+      else this.end({ code: opened.error, reason: 'a frame was changed on its way, repeated or left out' })
     }
   }
 
@@ -173,7 +182,7 @@ export class Connection {
           this.end({ code: effect.code, reason: effect.reason })
           break
         case 'done':
-          this.#onProved(effect.peer, effect.last)
+          this.#onProved(effect)
           break
         default:
           unreachable(effect)
@@ -181,17 +190,18 @@ export class Connection {
     }
   }
 
-  #onProved(peer: Authenticated, last: Uint8Array | undefined): void {
+  #onProved({ peer, session, last }: HandshakeEffect & { kind: 'done' }): void {
     const unwanted = this.#ports.admit(this, peer)
     if (unwanted !== undefined) {
       // Who accepted is taken for established by the other side, and can say why not; who dialled just withdraws.
-      if (!this.outbound) this.#write(encodeMessage({ kind: 'bye', reason: unwanted.reason }))
+      if (!this.outbound) this.#say({ kind: 'bye', reason: unwanted.reason }, session)
+      session[Symbol.dispose]()
       this.end(unwanted)
       return
     }
     if (last !== undefined) this.#write(last)
     const now = this.#ports.clock.now()
-    this.#state = { kind: 'established', peer, since: now, sinceWall: this.#ports.clock.wallTime() }
+    this.#state = { kind: 'established', session, peer, since: now, sinceWall: this.#ports.clock.wallTime() }
     this.#timer[Symbol.dispose]()
     this.#pulse = startPulse(now)
     this.#watchPulse()
@@ -223,9 +233,13 @@ export class Connection {
         this.end({ code: 'silence', reason: 'the peer has fallen silent' })
         return
       }
-      if (verdict === 'beat') this.#write(encodeMessage({ kind: 'heartbeat' }))
+      if (verdict === 'beat' && this.#state.kind === 'established') this.#say({ kind: 'heartbeat' }, this.#state.session)
       this.#watchPulse()
     })
+  }
+
+  #say(message: Message, session: Session): void {
+    this.#write(session.seal(encodeMessage(message)))
   }
 
   #write(payload: Uint8Array): void {

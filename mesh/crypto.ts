@@ -1,6 +1,6 @@
 /** The cryptography that the mesh uses, as an argument; and the real one, by libsodium, which only this file imports. */
 import sodium from 'libsodium-wrappers'
-import { NOISE_KEY_BYTES, type NoiseSuite } from './noise.ts'
+import { NOISE_KEY_BYTES, type NoiseSuite } from './noise-suite.ts'
 
 export const SEED_BYTES = 32
 export const PUBLIC_KEY_BYTES = 32

@@ -47,11 +47,13 @@ interface Link {
 /** Which ends are the other side's fault, and as what they count. */
 const FAULT_OF_END: Readonly<Partial<Record<EndCode, FaultCode>>> = {
   foreign: 'handshake',
+  key: 'handshake',
   proof: 'handshake',
   collision: 'collision',
   timeout: 'timeout',
   silence: 'silence',
   frame: 'frame',
+  seal: 'seal',
   message: 'message',
 }
 
@@ -62,6 +64,8 @@ export class Links implements Disposable {
   readonly #established = new Map<PeerName, Connection>()
   /** Dials whose stream is not open yet, by goal. */
   readonly #dials = new Map<string, Disposable>()
+  /** Goals that did not know the key they were dialled with last, and are to be offered our other one. */
+  readonly #offerOther = new Set<string>()
   #halfOpen: HalfOpen = noneHalfOpen
   #targets: readonly Target[] = []
   #records: readonly PeerRecord[] = []
@@ -160,9 +164,14 @@ export class Links implements Disposable {
 
   #add(stream: Stream, goal: string | undefined): void {
     // The link is there before the connection can report anything: its handshake begins with bytes of ours only.
-    const connection = new Connection(stream, goal !== undefined, this.#connectionPorts)
+    const connection = new Connection(stream, goal !== undefined, this.#portsFor(goal))
     this.#links.set(connection, { goal, isHalfOpen: goal === undefined, peer: undefined })
     this.#ports.changed()
+  }
+
+  #portsFor(goal: string | undefined): ConnectionPorts {
+    if (goal === undefined || !this.#offerOther.has(goal)) return this.#connectionPorts
+    return { ...this.#connectionPorts, handshake: { ...this.#ports.handshake, offer: 'other' } }
   }
 
   #admit(connection: Connection, peer: Authenticated): End | undefined {
@@ -224,7 +233,10 @@ export class Links implements Disposable {
     } else {
       log.debug(fields, 'connection not established')
     }
-    if (link?.goal !== undefined) this.#record(link.goal, dialEvent(end, link.peer, wasEstablished))
+    if (link?.goal !== undefined) {
+      if (end.code === 'key' && !this.#offerOther.delete(link.goal)) this.#offerOther.add(link.goal)
+      this.#record(link.goal, dialEvent(end, link.peer, wasEstablished))
+    }
     changed()
     this.#planAt(clock.now())
   }
@@ -242,6 +254,7 @@ export class Links implements Disposable {
 
   #setGoals(): void {
     this.#goals = goalsOf(this.#targets, this.#records, this.#ports.handshake.identity.name)
+    for (const goal of this.#offerOther) if (!this.#goals.has(goal)) this.#offerOther.delete(goal)
     this.#ports.changed()
     this.#planAt(this.#ports.clock.now())
   }

@@ -14,6 +14,7 @@ import { countFaults, type Faults } from './faults.ts'
 import { GOSSIP_MESSAGE_BYTES_MAX, type GossipPart, type GossipPort } from './gossip.ts'
 import { INSTANCE_BYTES, PROTOCOL } from './handshake.ts'
 import type { Identity } from './identity.ts'
+import type { Keyring } from './keyring.ts'
 import { Links } from './links.ts'
 import type { GossipMessage } from './messages.ts'
 import { type OwnFacts, Peers } from './peers.ts'
@@ -37,6 +38,8 @@ export interface MeshOptions extends MeshFacts {
   readonly nickname: string
   /** Only peers of the same cluster connect. */
   readonly cluster: string
+  /** The secrets of the cluster as they are now: only who has one of them connects. */
+  readonly keyring: () => Keyring
   /** Port 0 takes any free one. */
   readonly listen: Target
   readonly targets: readonly Target[]
@@ -75,7 +78,7 @@ export class Mesh implements AsyncDisposable {
   #supersessions = 0
 
   private constructor(options: MeshOptions) {
-    const { identity, crypto, clock, log, cluster } = options
+    const { identity, crypto, clock, log, cluster, keyring } = options
     const incarnation = Math.max(1, Math.floor(clock.wallTime()))
     this.#options = options
     this.#facts = checkedFacts(options)
@@ -87,7 +90,7 @@ export class Mesh implements AsyncDisposable {
     this.#links = new Links({
       ...options,
       faults: this.#faults,
-      handshake: { identity, crypto, cluster, incarnation, instance: crypto.randomBytes(INSTANCE_BYTES) },
+      handshake: { identity, crypto, cluster, keyring, incarnation, instance: crypto.randomBytes(INSTANCE_BYTES) },
       up: (name, outbound) => this.#onUp(name, outbound),
       down: (name) => this.#onDown(name),
       message: (name, message) => this.#onMessage(name, message),

@@ -7,36 +7,7 @@
  */
 import { concatBytes } from './base/bytes.ts'
 import { assert, err, ok, type Result } from './base/result.ts'
-
-export interface NoiseKeys {
-  readonly publicKey: Uint8Array
-  readonly secretKey: Uint8Array
-}
-
-/** Diffie-Hellman, authenticated encryption and hash. Keys of the cipher are `NOISE_KEY_BYTES` long, tags `NOISE_TAG_BYTES`. */
-export interface NoiseSuite {
-  /** As in a protocol's name: `25519_ChaChaPoly_BLAKE2b`. */
-  readonly name: string
-  readonly publicKeyBytes: number
-  readonly hashBytes: number
-  /** Of the hash, for HMAC; at least `hashBytes`. */
-  readonly blockBytes: number
-  /** The key pair of a secret of `NOISE_KEY_BYTES` random bytes. */
-  keys(secretKey: Uint8Array): NoiseKeys
-  /** Undefined when the public key is one with which every secret would be the same. */
-  dh(secretKey: Uint8Array, publicKey: Uint8Array): Uint8Array | undefined
-  hash(message: Uint8Array): Uint8Array
-  /** @param counter unique under the key. @returns what `open` takes, `NOISE_TAG_BYTES` longer. */
-  seal(key: Uint8Array, counter: number, ad: Uint8Array, plaintext: Uint8Array): Uint8Array
-  /** Undefined when anything is not as it was sealed. Never throws. */
-  open(key: Uint8Array, counter: number, ad: Uint8Array, sealed: Uint8Array): Uint8Array | undefined
-  /** The key that follows `key`, from which that one cannot be found. */
-  rekey(key: Uint8Array): Uint8Array
-}
-
-export const NOISE_KEY_BYTES = 32
-export const NOISE_TAG_BYTES = 16
-const NOISE_MESSAGE_BYTES_MAX = 65_535
+import { NOISE_KEY_BYTES, NOISE_TAG_BYTES, type NoiseKeys, type NoiseSuite } from './noise-suite.ts'
 
 type Token = 'e' | 's' | 'ee' | 'es' | 'se' | 'psk'
 
@@ -78,6 +49,8 @@ export interface NoiseOptions {
  * - `turn`: it is not the other side's turn, or a message was refused before
  */
 export type NoiseError = 'length' | 'key' | 'seal' | 'turn'
+
+const NOISE_MESSAGE_BYTES_MAX = 65_535
 
 /** Counters are exact up to here; nobody ever gets there. */
 const COUNTER_MAX = Number.MAX_SAFE_INTEGER

@@ -3,7 +3,7 @@
  * invent it. Encoded once by its owner; the bytes that were signed are kept and relayed as they came.
  *
  *   signed    = [format, publicKey, incarnation, version, nickname, [address…], port, mtuBytes, zone|nil,
- *                [[name, address, port, outbound]…]]     (MessagePack; later versions may add fields)
+ *                [[name, address, port, outbound]…], dataKey]     (MessagePack; later versions may add fields)
  *   signature = Ed25519(domain ‖ signed)
  */
 import { type Ipv4, ipv4 } from './base/address.ts'
@@ -11,7 +11,7 @@ import type { PeerName } from './base/brand.ts'
 import { bytesEqual, concatBytes, fromHex, toHex } from './base/bytes.ts'
 import { err, ok, type Result } from './base/result.ts'
 import { decodeWire, encodeWire, type WireValue } from './base/wire.ts'
-import { type CryptoSuite, PUBLIC_KEY_BYTES, SIGNATURE_BYTES } from './crypto.ts'
+import { type CryptoSuite, DATA_KEY_BYTES, PUBLIC_KEY_BYTES, SIGNATURE_BYTES } from './crypto.ts'
 import { type Endpoint, isPort } from './endpoint.ts'
 import type { GossipFault } from './gossip.ts'
 import { type Identity, peerNameOf } from './identity.ts'
@@ -20,6 +20,8 @@ import { isPrintable } from './text.ts'
 export interface PeerRecord {
   readonly name: PeerName
   readonly publicKey: Uint8Array
+  /** X25519, `DATA_KEY_BYTES` long: what to encrypt to it with. */
+  readonly dataKey: Uint8Array
   /** Grows with every start of the peer: wall time in milliseconds, or one more than the highest it has seen of itself. */
   readonly incarnation: number
   /** Grows with every change within one incarnation, from 1. */
@@ -63,17 +65,17 @@ export const NEIGHBOURS_MAX = 64
 /** The limits above, encoded, with room for fields of later versions. */
 export const RECORD_BYTES_MAX = 4_096
 
-const FORMAT = 1
+const FORMAT = 2
 const NAME_BYTES = 8
 /** So that a signature of a record is never one of anything else. */
 const DOMAIN = new TextEncoder().encode('weft peer record 1\0')
 
 /** What its owner decides about a record. */
-export type RecordFacts = Omit<PeerRecord, 'name' | 'publicKey'>
+export type RecordFacts = Omit<PeerRecord, 'name' | 'publicKey' | 'dataKey'>
 
 export function signRecord(facts: RecordFacts, identity: Identity, crypto: CryptoSuite): SignedRecord {
-  const { name, keys } = identity
-  const record = { name, publicKey: keys.publicKey, ...facts }
+  const { name, keys, dataKeys } = identity
+  const record = { name, publicKey: keys.publicKey, dataKey: dataKeys.publicKey, ...facts }
   const signed = encodeRecord(record)
   return { record, signed, signature: crypto.sign(concatBytes([DOMAIN, signed]), keys) }
 }
@@ -107,14 +109,14 @@ export function parseRecord(signed: Uint8Array, signature: Uint8Array, crypto: C
 }
 
 function encodeRecord(record: PeerRecord): Uint8Array {
-  const { publicKey, incarnation, version, nickname, addresses, port, mtuBytes, zone, neighbours } = record
+  const { publicKey, incarnation, version, nickname, addresses, port, mtuBytes, zone, neighbours, dataKey } = record
   const links = neighbours.map((neighbour) => [fromHex(neighbour.name), neighbour.address, neighbour.port, neighbour.outbound])
-  return encodeWire([FORMAT, publicKey, incarnation, version, nickname, addresses, port, mtuBytes, zone, links])
+  return encodeWire([FORMAT, publicKey, incarnation, version, nickname, addresses, port, mtuBytes, zone, links, dataKey])
 }
 
 /** A string says what is wrong. */
 function readRecord(fields: readonly WireValue[], crypto: CryptoSuite): PeerRecord | string {
-  const [format, publicKey, incarnation, version, nickname, addresses, port, mtuBytes, zone, neighbours] = fields
+  const [format, publicKey, incarnation, version, nickname, addresses, port, mtuBytes, zone, neighbours, dataKey] = fields
   if (format !== FORMAT) return `a record of format ${JSON.stringify(format)?.slice(0, 20)}`
   if (!isBytes(publicKey, PUBLIC_KEY_BYTES)) return 'a record without a proper key'
   const name = peerNameOf(publicKey, crypto)
@@ -126,8 +128,9 @@ function readRecord(fields: readonly WireValue[], crypto: CryptoSuite): PeerReco
   if (!isZone(zone)) return `the record of ${name} has no proper zone`
   const links = readNeighbours(neighbours)
   if (links === undefined) return `the record of ${name} has no proper neighbours`
-  const key = new Uint8Array(publicKey)
-  return { name, publicKey: key, incarnation, version, nickname, addresses: addresses.map(ipv4), port, mtuBytes, zone, neighbours: links }
+  if (!isBytes(dataKey, DATA_KEY_BYTES)) return `the record of ${name} has no proper data key`
+  const keys = { publicKey: new Uint8Array(publicKey), dataKey: new Uint8Array(dataKey) }
+  return { name, ...keys, incarnation, version, nickname, addresses: addresses.map(ipv4), port, mtuBytes, zone, neighbours: links }
 }
 
 function readNeighbours(list: WireValue): readonly Neighbour[] | undefined {

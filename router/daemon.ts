@@ -12,6 +12,7 @@ import { systemRandom } from '../mesh/base/random.ts'
 import { loadCrypto } from '../mesh/crypto.ts'
 import { formatTarget, parseTarget, type Target } from '../mesh/endpoint.ts'
 import { loadOrCreateIdentity } from '../mesh/identity-file.ts'
+import { openKey } from '../mesh/keyring.ts'
 import { Mesh } from '../mesh/mesh.ts'
 import { tcpTransport } from '../mesh/transport-tcp.ts'
 import type { Snapshot } from './api/contract.ts'
@@ -55,6 +56,7 @@ async function startRouter(config: Config, targets: readonly Target[], log: Logg
   const clock = systemClock
   const crypto = await loadCrypto()
   const identity = await loadOrCreateIdentity(identityPath(config.stateDirectory), crypto)
+  const keyring = { primary: openKey(config.cluster, crypto), other: undefined }
   const init = parseIpamInit(config.ipamInit, identity.name)
   const netlink = starting.use(Netlink.open({ clock }))
   const underlay = await underlayOrThrow(netlink, config)
@@ -68,6 +70,7 @@ async function startRouter(config: Config, targets: readonly Target[], log: Logg
       identity,
       nickname: config.nickname,
       cluster: config.cluster,
+      keyring: () => keyring,
       listen: { host: '0.0.0.0', port: config.port },
       targets,
       known: await readKnownPeers(peersFile, log),

@@ -5,7 +5,7 @@
 import { bytesEqual, concatBytes } from '../../mesh/base/bytes.ts'
 import { type Random, randomBelow } from '../../mesh/base/random.ts'
 import { type CryptoSuite, DATA_KEY_BYTES, PUBLIC_KEY_BYTES, SIGNATURE_BYTES } from '../../mesh/crypto.ts'
-import { NOISE_KEY_BYTES, NOISE_TAG_BYTES, type NoiseSuite } from '../../mesh/noise.ts'
+import { NOISE_KEY_BYTES, NOISE_TAG_BYTES, type NoiseSuite } from '../../mesh/noise-suite.ts'
 
 export function simCrypto(random: Random): CryptoSuite {
   const sign = (message: Uint8Array, publicKey: Uint8Array) => hash(concatBytes([publicKey, message]), SIGNATURE_BYTES)

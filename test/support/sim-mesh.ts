@@ -7,6 +7,7 @@ import { SEED_BYTES } from '../../mesh/crypto.ts'
 import { MESH_PORT } from '../../mesh/endpoint.ts'
 import { identityFromSeed } from '../../mesh/identity.ts'
 import { Mesh } from '../../mesh/mesh.ts'
+import { keyringOf } from './keyrings.ts'
 import { simCrypto } from './sim-crypto.ts'
 import { SimNetwork } from './sim-network.ts'
 import { TestClock } from './test-clock.ts'
@@ -44,6 +45,7 @@ export function simCluster(seed: number): SimCluster {
         identity,
         nickname: `node-${index}`,
         cluster: 'simulated',
+        keyring: keyringOf(1, crypto),
         listen: { host: '0.0.0.0', port: MESH_PORT },
         targets: targets.map((target) => ({ host: formatIpv4(simAddress(target)), port: MESH_PORT })),
         transport: network.host(address),
