@@ -12,7 +12,6 @@ import { systemRandom } from '../mesh/base/random.ts'
 import { loadCrypto } from '../mesh/crypto.ts'
 import { formatTarget, parseTarget, type Target } from '../mesh/endpoint.ts'
 import { loadOrCreateIdentity } from '../mesh/identity-file.ts'
-import { openKey } from '../mesh/keyring.ts'
 import { Mesh } from '../mesh/mesh.ts'
 import { tcpTransport } from '../mesh/transport-tcp.ts'
 import type { Snapshot } from './api/contract.ts'
@@ -30,6 +29,7 @@ import type { Underlay } from './datapath/underlay.ts'
 import { Netlink } from './kernel/netlink.ts'
 import { keepKnownPeers, readKnownPeers } from './known-peers.ts'
 import { createLog } from './log.ts'
+import { loadSecrets, type Secrets } from './secrets.ts'
 import { ipamReport, routerReport } from './snapshot.ts'
 
 /** The attachment of the node itself: the address from which it talks to pods. */
@@ -56,7 +56,8 @@ async function startRouter(config: Config, targets: readonly Target[], log: Logg
   const clock = systemClock
   const crypto = await loadCrypto()
   const identity = await loadOrCreateIdentity(identityPath(config.stateDirectory), crypto)
-  const keyring = { primary: openKey(config.cluster, crypto), other: undefined }
+  const secrets = await loadSecrets(config, crypto)
+  if (secrets.isOpen) log.warn({}, 'the cluster is open: anybody who reaches the port of the mesh may join it')
   const init = parseIpamInit(config.ipamInit, identity.name)
   const netlink = starting.use(Netlink.open({ clock }))
   const underlay = await underlayOrThrow(netlink, config)
@@ -70,7 +71,7 @@ async function startRouter(config: Config, targets: readonly Target[], log: Logg
       identity,
       nickname: config.nickname,
       cluster: config.cluster,
-      keyring: () => keyring,
+      keyring: () => secrets.keyring,
       listen: { host: '0.0.0.0', port: config.port },
       targets,
       known: await readKnownPeers(peersFile, log),
@@ -86,13 +87,14 @@ async function startRouter(config: Config, targets: readonly Target[], log: Logg
   )
   ipam.attach(mesh.register(ipam.part))
   starting.use(keepKnownPeers(peersFile, mesh, { clock, log }))
-  await serve({ config, mesh, ipam, netlink, clock, log }, starting)
+  await serve({ config, secrets, mesh, ipam, netlink, clock, log }, starting)
   const running = starting.move()
   return { name: identity.name, [Symbol.asyncDispose]: () => running.disposeAsync() }
 }
 
 interface Parts {
   readonly config: Config
+  readonly secrets: Secrets
   readonly mesh: Mesh
   readonly ipam: Ipam
   readonly netlink: Netlink
@@ -102,7 +104,7 @@ interface Parts {
 
 /** The data path, and those whom it serves. */
 async function serve(parts: Parts, stack: AsyncDisposableStack): Promise<void> {
-  const { config, mesh, ipam, netlink, clock, log } = parts
+  const { config, secrets, mesh, ipam, netlink, clock, log } = parts
   const datapath = stack.use(
     await Datapath.start({
       netlink,
@@ -143,7 +145,7 @@ async function serve(parts: Parts, stack: AsyncDisposableStack): Promise<void> {
     ready: waitingFor().length === 0,
     waitingFor: waitingFor(),
     version: VERSION,
-    router: routerReport(mesh),
+    router: routerReport(mesh, secrets),
     ipam: ipamReport(ipam, mesh),
     datapath: datapath.report(),
   })

@@ -37,7 +37,13 @@ export interface RouterReport {
   readonly protocol: { readonly min: number; readonly max: number }
   readonly name: string
   readonly nickname: string
-  readonly encryption: boolean
+  /** Of what routers tell each other; pods' packets have their own, see `DatapathReport`. */
+  readonly encryption: {
+    /** The id of the key that handshakes are protected with. */
+    readonly key: string
+    /** Everybody has the key: there is no secret. */
+    readonly open: boolean
+  }
   readonly peerDiscovery: boolean
   readonly port: number
   readonly targets: readonly string[]

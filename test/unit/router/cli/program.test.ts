@@ -62,6 +62,8 @@ describe('weft', () => {
     { words: ['--help'], says: 'Commands:' },
     { words: ['run', '--help'], says: 'env: IPALLOC_RANGE' },
     { words: ['name', '--help'], says: '--state-dir' },
+    { words: ['keys', '--help'], says: 'show-id' },
+    { words: ['keys', 'generate', '--help'], says: '--file' },
     { words: ['status', '--help'], says: '(choices: "connections"' },
     { words: ['report', '--help'], says: '--socket' },
     { words: ['connect', '--help'], says: '--replace' },
@@ -116,6 +118,22 @@ describe('weft', () => {
         err: expect.stringContaining('not among the targets: zz'),
       })
     })
+  })
+
+  test('makes the secret of a cluster once, and tells its id but never itself', async () => {
+    const directory = await mkdtemp(join(tmpdir(), 'weft-keys-'))
+    try {
+      const file = join(directory, 'secret')
+      const made = await weft(['keys', 'generate', '--file', file])
+      expect(made).toEqual({ code: 0, out: expect.stringMatching(/^[0-9a-f]{8}\n$/), err: '' })
+      expect(await weft(['keys', 'show-id', '--file', file])).toEqual(made)
+      const shown = await weft(['keys', 'show-id', '--file', file, '--json'])
+      expect(JSON.parse(shown.out)).toEqual({ file, ids: [made.out.trim()] })
+      expect(await weft(['keys', 'generate', '--file', file])).toMatchObject({ code: 1, out: '', err: expect.stringContaining('already') })
+      expect(await weft(['keys', 'show-id', '--file', join(directory, 'none')])).toMatchObject({ code: 2, out: '' })
+    } finally {
+      await rm(directory, { recursive: true })
+    }
   })
 
   test('refuses a wrong option of the router before it touches anything', async () => {
