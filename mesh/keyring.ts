@@ -49,6 +49,11 @@ export function findKey({ primary, other }: Keyring, id: KeyId): ClusterKey | un
   return [primary, other].find((key) => key?.id === id)
 }
 
+/** The ids of all its keys, the primary one first. */
+export function keyIdsOf({ primary, other }: Keyring): readonly KeyId[] {
+  return other === undefined ? [primary.id] : [primary.id, other.id]
+}
+
 export function encodeKeyId(id: KeyId): Uint8Array {
   return fromHex(id)
 }

@@ -14,7 +14,7 @@ import { countFaults, type Faults } from './faults.ts'
 import { GOSSIP_MESSAGE_BYTES_MAX, type GossipPart, type GossipPort } from './gossip.ts'
 import { INSTANCE_BYTES, PROTOCOL } from './handshake.ts'
 import type { Identity } from './identity.ts'
-import type { Keyring } from './keyring.ts'
+import { type Keyring, keyIdsOf } from './keyring.ts'
 import { Links } from './links.ts'
 import type { GossipMessage } from './messages.ts'
 import { type OwnFacts, Peers } from './peers.ts'
@@ -299,7 +299,13 @@ export class Mesh implements AsyncDisposable {
   }
 
   #publishNow(): void {
-    const facts: OwnFacts = { ...this.#facts, nickname: this.#options.nickname, port: this.port, neighbours: this.#links.neighbours() }
+    const facts: OwnFacts = {
+      ...this.#facts,
+      nickname: this.#options.nickname,
+      port: this.port,
+      neighbours: this.#links.neighbours(),
+      keyIds: keyIdsOf(this.#options.keyring()),
+    }
     this.#send(this.#channels.spread(this.#peers.channel, this.#peers.publish(facts)))
     this.#onRecords()
   }

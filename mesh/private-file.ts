@@ -1,6 +1,6 @@
 /** Files with keys: for the eyes of their owner only, whole or not there, and still there after a power cut. */
 import { constants } from 'node:fs'
-import { type FileHandle, link, mkdir, open, unlink } from 'node:fs/promises'
+import { type FileHandle, link, mkdir, open, rename, unlink } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { toHex } from './base/bytes.ts'
 import { errnoCode, WeftError } from './base/errors.ts'
@@ -45,6 +45,14 @@ async function read(file: PrivateFile): Promise<string | undefined> {
  */
 export function createPrivateFile(path: string, text: string, crypto: CryptoSuite): Promise<boolean> {
   return orState(`cannot write ${path}`, () => write(path, text, crypto, linkUnlessThere))
+}
+
+/**
+ * Makes the file, or puts this one in its place in one step.
+ * @throws {WeftError} STATE when it cannot be written.
+ */
+export function replacePrivateFile(path: string, text: string, crypto: CryptoSuite): Promise<void> {
+  return orState(`cannot write ${path}`, () => write(path, text, crypto, rename))
 }
 
 async function orState<T>(message: string, act: () => Promise<T>): Promise<T> {

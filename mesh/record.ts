@@ -3,7 +3,7 @@
  * invent it. Encoded once by its owner; the bytes that were signed are kept and relayed as they came.
  *
  *   signed    = [format, publicKey, incarnation, version, nickname, [address…], port, mtuBytes, zone|nil,
- *                [[name, address, port, outbound]…], dataKey]     (MessagePack; later versions may add fields)
+ *                [[name, address, port, outbound]…], dataKey, [keyId…]]     (MessagePack; later versions may add fields)
  *   signature = Ed25519(domain ‖ signed)
  */
 import { type Ipv4, ipv4 } from './base/address.ts'
@@ -15,6 +15,7 @@ import { type CryptoSuite, DATA_KEY_BYTES, PUBLIC_KEY_BYTES, SIGNATURE_BYTES } f
 import { type Endpoint, isPort } from './endpoint.ts'
 import type { GossipFault } from './gossip.ts'
 import { type Identity, peerNameOf } from './identity.ts'
+import { decodeKeyId, encodeKeyId, KEY_ID_BYTES, type KeyId } from './keyring.ts'
 import { isPrintable } from './text.ts'
 
 export interface PeerRecord {
@@ -36,6 +37,8 @@ export interface PeerRecord {
   readonly mtuBytes: number
   /** Where it is, when it was told. */
   readonly zone: string | undefined
+  /** Keys of the cluster that it takes, the one that it dials with first. */
+  readonly keyIds: readonly KeyId[]
   /** Those it has a mesh connection with, in order of name. */
   readonly neighbours: readonly Neighbour[]
 }
@@ -109,14 +112,27 @@ export function parseRecord(signed: Uint8Array, signature: Uint8Array, crypto: C
 }
 
 function encodeRecord(record: PeerRecord): Uint8Array {
-  const { publicKey, incarnation, version, nickname, addresses, port, mtuBytes, zone, neighbours, dataKey } = record
+  const { publicKey, incarnation, version, nickname, addresses, port, mtuBytes, zone, neighbours, dataKey, keyIds } = record
   const links = neighbours.map((neighbour) => [fromHex(neighbour.name), neighbour.address, neighbour.port, neighbour.outbound])
-  return encodeWire([FORMAT, publicKey, incarnation, version, nickname, addresses, port, mtuBytes, zone, links, dataKey])
+  return encodeWire([
+    FORMAT,
+    publicKey,
+    incarnation,
+    version,
+    nickname,
+    addresses,
+    port,
+    mtuBytes,
+    zone,
+    links,
+    dataKey,
+    keyIds.map(encodeKeyId),
+  ])
 }
 
 /** A string says what is wrong. */
 function readRecord(fields: readonly WireValue[], crypto: CryptoSuite): PeerRecord | string {
-  const [format, publicKey, incarnation, version, nickname, addresses, port, mtuBytes, zone, neighbours, dataKey] = fields
+  const [format, publicKey, incarnation, version, nickname, addresses, port, mtuBytes, zone, neighbours, dataKey, keyIds] = fields
   if (format !== FORMAT) return `a record of format ${JSON.stringify(format)?.slice(0, 20)}`
   if (!isBytes(publicKey, PUBLIC_KEY_BYTES)) return 'a record without a proper key'
   const name = peerNameOf(publicKey, crypto)
@@ -129,8 +145,21 @@ function readRecord(fields: readonly WireValue[], crypto: CryptoSuite): PeerReco
   const links = readNeighbours(neighbours)
   if (links === undefined) return `the record of ${name} has no proper neighbours`
   if (!isBytes(dataKey, DATA_KEY_BYTES)) return `the record of ${name} has no proper data key`
+  if (!isKeyIdList(keyIds)) return `the record of ${name} has no proper key ids`
   const keys = { publicKey: new Uint8Array(publicKey), dataKey: new Uint8Array(dataKey) }
-  return { name, ...keys, incarnation, version, nickname, addresses: addresses.map(ipv4), port, mtuBytes, zone, neighbours: links }
+  return {
+    name,
+    ...keys,
+    incarnation,
+    version,
+    nickname,
+    addresses: addresses.map(ipv4),
+    port,
+    mtuBytes,
+    zone,
+    neighbours: links,
+    keyIds: keyIds.map(decodeKeyId),
+  }
 }
 
 function readNeighbours(list: WireValue): readonly Neighbour[] | undefined {
@@ -148,6 +177,13 @@ function readNeighbour(item: WireValue): Neighbour | undefined {
 
 function isAddressList(value: WireValue): value is readonly number[] {
   return Array.isArray(value) && value.length <= ADDRESSES_MAX && (value as readonly WireValue[]).every(isAddress)
+}
+
+/** As many as a keyring has at most. */
+const KEY_IDS_MAX = 2
+
+function isKeyIdList(value: WireValue): value is readonly Uint8Array[] {
+  return Array.isArray(value) && value.length <= KEY_IDS_MAX && (value as readonly WireValue[]).every((id) => isBytes(id, KEY_ID_BYTES))
 }
 
 function isAddress(value: WireValue): value is number {

@@ -1,9 +1,9 @@
-/** The file that keeps the secret of the cluster on a node: the same one on all of them. Never made but when told to. */
+/** The file that keeps the secret of the cluster on a node: the same one on all of them. Never made but when told to, nor changed but by a rotation. */
 import { fromHex, toHex } from './base/bytes.ts'
 import { WeftError } from './base/errors.ts'
 import type { CryptoSuite } from './crypto.ts'
 import { type ClusterKey, clusterKey, type Keyring } from './keyring.ts'
-import { createPrivateFile, readPrivateFile } from './private-file.ts'
+import { createPrivateFile, readPrivateFile, replacePrivateFile } from './private-file.ts'
 
 /** One line per key, at most two, the primary one first: this word, the id (which checks the key), the secret in hex. */
 const LINE = /^weft-secret-1 ([0-9a-f]{8}) ([0-9a-f]{64})$/
@@ -30,6 +30,11 @@ export async function createSecretFile(path: string, keyring: Keyring, crypto: C
       hint: 'another secret would part this node from those that have this one',
     })
   }
+}
+
+/** @throws {WeftError} STATE when it cannot be written; then the old one is still there. */
+export function replaceSecretFile(path: string, keyring: Keyring, crypto: CryptoSuite): Promise<void> {
+  return replacePrivateFile(path, format(keyring), crypto)
 }
 
 function format({ primary, other }: Keyring): string {

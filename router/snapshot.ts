@@ -10,7 +10,7 @@ import type { ConnectionStatus } from '../mesh/status.ts'
 import type { ConnectionReport, IpamReport, PeerReport, RouterReport } from './api/contract.ts'
 import type { Secrets } from './secrets.ts'
 
-export function routerReport(mesh: Mesh, { keyring, isOpen }: Secrets): RouterReport {
+export function routerReport(mesh: Mesh, { keyring, isOpen }: Pick<Secrets, 'keyring' | 'isOpen'>): RouterReport {
   const status = mesh.status()
   const nicknames = nicknamesOf(mesh)
   return {

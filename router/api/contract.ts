@@ -118,6 +118,17 @@ export interface Snapshot {
   readonly datapath: DatapathReport
 }
 
+/** The keys of the cluster, as the router that answers has them. */
+export interface KeysReport {
+  /** Ids. */
+  readonly primary: string
+  readonly other?: string
+  /** Where the rotation is, `idle` when none is under way. */
+  readonly stage: 'idle' | 'accept' | 'promote' | 'drop'
+  /** Live peers that have not come to this stage yet: `name(nickname)`. */
+  readonly lagging: readonly string[]
+}
+
 /** Every error answer of the API. */
 export interface ApiError {
   readonly error: string

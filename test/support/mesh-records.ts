@@ -35,5 +35,6 @@ export const plainFacts: RecordFacts = {
   port: 6_783,
   mtuBytes: 1_500,
   zone: undefined,
+  keyIds: [],
   neighbours: [],
 }

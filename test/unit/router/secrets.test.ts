@@ -25,7 +25,11 @@ function configOf(given: Parameters<typeof parseConfig>[0]): Config {
 
 test('the secret in the state directory is used when there is one', async () => {
   await createSecretFile(join(folder, 'secret'), keyringOf(1, crypto, 2)(), crypto)
-  expect(await loadSecrets(configOf({}), crypto)).toEqual({ keyring: keyringOf(1, crypto, 2)(), isOpen: false })
+  expect(await loadSecrets(configOf({}), crypto)).toEqual({
+    keyring: keyringOf(1, crypto, 2)(),
+    isOpen: false,
+    path: join(folder, 'secret'),
+  })
 })
 
 test('a file that was named is used instead', async () => {
@@ -43,7 +47,7 @@ test('a passphrase makes the secret', async () => {
 
 test('an open cluster has a key that follows from its name', async () => {
   const secrets = await loadSecrets(configOf({ open: '', cluster: 'lab' }), crypto)
-  expect(secrets).toEqual({ keyring: { primary: openKey('lab', crypto), other: undefined }, isOpen: true })
+  expect(secrets).toEqual({ keyring: { primary: openKey('lab', crypto), other: undefined }, isOpen: true, path: undefined })
 })
 
 test('without any, nothing starts, and a person is told what to do', async () => {

@@ -4,6 +4,7 @@ import { createServer } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
+import { WeftError } from '../../../../mesh/base/errors.ts'
 import { handleApi } from '../../../../router/api/handlers.ts'
 import { runCli } from '../../../../router/cli/program.ts'
 import { emptySnapshot } from '../../../support/snapshot.ts'
@@ -39,10 +40,16 @@ async function withRouter(ready: boolean, use: (socket: string, targets: string[
   const directory = await mkdtemp(join(tmpdir(), 'weft-cli-'))
   stack.defer(() => rm(directory, { recursive: true }))
   const targets: string[] = []
+  const rotation = [{ primary: '1a2b3c4d', other: '99887766', stage: 'promote' as const, lagging: ['a'] }]
   const ports = {
     snapshot: () => ({ ...emptySnapshot, ready, router: { ...emptySnapshot.router, targets } }),
     connect: (added: readonly string[]) => void targets.push(...added),
     forget: (removed: readonly string[]) => removed.filter((target) => targets.includes(target)),
+    keys: () => rotation.shift() ?? { primary: '99887766', stage: 'idle' as const, lagging: [] },
+    rotateKeys: (leaveAbsent: boolean) => {
+      if (!leaveAbsent) throw new WeftError('USAGE', 'these peers cannot be reached and would stay behind: b', { hint: 'start them' })
+      return { primary: '1a2b3c4d', stage: 'accept' as const, lagging: ['a'] }
+    },
   }
   const server = createServer(async (request, response) => {
     let body = ''
@@ -116,6 +123,20 @@ describe('weft', () => {
       expect(await weft(['forget', 'a', 'zz', '--socket', socket])).toMatchObject({
         code: 2,
         err: expect.stringContaining('not among the targets: zz'),
+      })
+    })
+  })
+
+  test('changes the secret of the cluster, and tells how far it is', async () => {
+    await withRouter(true, async (socket) => {
+      expect(await weft(['keys', 'rotate', '--leave-absent', '--socket', socket])).toEqual({
+        code: 0,
+        out: '99887766\n',
+        err: 'every router learns the new key …\nevery router dials with the new key …\n',
+      })
+      expect(await weft(['keys', 'rotate', '--socket', socket])).toMatchObject({
+        code: 1,
+        err: 'weft: these peers cannot be reached and would stay behind: b\n  hint: start them\n',
       })
     })
   })
