@@ -55,10 +55,22 @@ test('whichever peers are a stage behind, each can dial each other', () => {
   for (let at = 0; at + 1 < keyrings.length; at += 1) {
     for (const dialler of keyrings.slice(at, at + 2)) {
       for (const acceptor of keyrings.slice(at, at + 2)) {
-        const offers = [dialler.primary, dialler.other].flatMap((key) => (key === undefined ? [] : [key.id]))
-        expect(offers.some((id) => findKey(acceptor, id) !== undefined)).toBe(true)
+        expect(keyIdsOf(dialler).some((id) => findKey(acceptor, id) !== undefined)).toBe(true)
       }
     }
+  }
+})
+
+test('when a second rotation begins at any moment of the first, each can still dial each other', () => {
+  const stages = ['accept', 'promote', 'drop'] as const
+  const third = keyOf(3, crypto)
+  const first = [keyringOf(1, crypto)()]
+  for (const stage of stages) first.push(applyRotation(first.at(-1) ?? keyringOf(1, crypto)(), rotation(stage)))
+  for (let at = 0; at + 1 < first.length; at += 1) {
+    const before = first.slice(at, at + 2)
+    const all = [...before, ...before.map((keyring) => applyRotation(keyring, rotation('accept', 6, third)))]
+    for (const dialler of all)
+      for (const acceptor of all) expect(keyIdsOf(dialler).some((id) => findKey(acceptor, id) !== undefined)).toBe(true)
   }
 })
 
