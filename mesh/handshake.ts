@@ -281,11 +281,7 @@ function rejectFor(why: keyof typeof Refusal, { versions, keyId }: Claims, ours:
     case 'cluster':
       return reject(undefined, 'foreign', 'belongs to another cluster: give both the same --cluster')
     case 'version':
-      return reject(
-        undefined,
-        'foreign',
-        `speaks ${versionText(versions)} of the protocol, we ${versionText(PROTOCOL)}: upgrade the older one`,
-      )
+      return reject(undefined, 'foreign', versionWords(versions))
     case 'suite':
       return reject(undefined, 'foreign', 'uses another cipher suite: upgrade the older one')
     case 'key':
@@ -297,6 +293,10 @@ function rejectFor(why: keyof typeof Refusal, { versions, keyId }: Claims, ours:
     default:
       return unreachable(why)
   }
+}
+
+function versionWords(theirs: Versions): string {
+  return `speaks ${versionText(theirs)} of the protocol, we ${versionText(PROTOCOL)}: upgrade the older one`
 }
 
 function versionText({ min, max }: Versions): string {
@@ -327,7 +327,7 @@ function meet(noise: NoiseHandshake, payload: Uint8Array, { identity, crypto, in
       : { kind: 'unwanted', code: 'collision', reason: 'peer name collision: another process runs with our identity key' }
   }
   const version = commonVersion(theirs.versions)
-  if (version === undefined) return { kind: 'unwanted', code: 'foreign', reason: `speaks ${versionText(theirs.versions)} of the protocol` }
+  if (version === undefined) return { kind: 'unwanted', code: 'foreign', reason: versionWords(theirs.versions) }
   return { kind: 'peer', peer: { name, instance: toHex(theirs.instance), incarnation: theirs.incarnation, version } }
 }
 

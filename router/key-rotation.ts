@@ -46,7 +46,7 @@ export class KeyRotation implements Disposable {
   constructor(options: KeyRotationOptions) {
     this.#options = options
     this.#keyring = options.keyring
-    this.#part = new RotationPart({ crypto: options.crypto, clock: options.clock, changed: () => void this.#apply() })
+    this.#part = new RotationPart({ crypto: options.crypto, clock: options.clock, changed: () => this.#applySoon() })
   }
 
   /** As they are now. */
@@ -104,6 +104,11 @@ export class KeyRotation implements Disposable {
 
   #tell(rotation: Rotation): void {
     this.#port?.broadcast(this.#part.set(rotation))
+  }
+
+  /** Not now: a part must not speak from inside of what it is told. */
+  #applySoon(): void {
+    queueMicrotask(() => void this.#apply())
   }
 
   /** Brings the keys to where the rotation wants them; the file first, so that a crash loses nothing that was told. */

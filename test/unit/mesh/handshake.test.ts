@@ -314,6 +314,7 @@ describe('a member of the cluster', () => {
   })
 
   test.each([
+    { name: 'versions that we do not speak', introduction: introductionOf(2).with(4, 8) },
     { name: 'no list', introduction: 7 },
     { name: 'nothing', introduction: [] },
     { name: 'a short key', introduction: introductionOf(2).with(0, fromHex('00')) },
