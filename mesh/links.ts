@@ -52,11 +52,13 @@ interface Link {
 /** Which ends are the other side's fault, and as what they count. */
 const FAULT_OF_END: Readonly<Partial<Record<EndCode, FaultCode>>> = {
   foreign: 'handshake',
+  key: 'handshake',
   proof: 'handshake',
   collision: 'collision',
   timeout: 'timeout',
   silence: 'silence',
   frame: 'frame',
+  seal: 'seal',
   message: 'message',
 }
 
@@ -66,6 +68,8 @@ export class Links implements Disposable {
   readonly #connectionPorts: ConnectionPorts
   readonly #links = new Map<Connection, Link>()
   readonly #established = new Map<PeerName, Connection>()
+  /** Places that did not know the key they were dialled with last, and are to be offered our other one. */
+  readonly #offerOther = new Set<string>()
   #halfOpen: HalfOpen = noneHalfOpen
   #ended: Traffic = { bytesIn: 0, bytesOut: 0, messagesIn: 0, messagesOut: 0 }
   #isClosed = false
@@ -181,9 +185,14 @@ export class Links implements Disposable {
 
   #add(stream: Stream, goal: string | undefined): void {
     // The link is there before the connection can report anything: its handshake begins with bytes of ours only.
-    const connection = new Connection(stream, goal !== undefined, this.#connectionPorts)
+    const connection = new Connection(stream, goal !== undefined, this.#portsFor(goal))
     this.#links.set(connection, { goal, isHalfOpen: goal === undefined, peer: undefined })
     this.#ports.changed()
+  }
+
+  #portsFor(goal: string | undefined): ConnectionPorts {
+    if (goal === undefined || !this.#offerOther.has(goal)) return this.#connectionPorts
+    return { ...this.#connectionPorts, handshake: { ...this.#ports.handshake, offer: 'other' } }
   }
 
   #admit(connection: Connection, peer: Authenticated): End | undefined {
@@ -253,7 +262,10 @@ export class Links implements Disposable {
     } else {
       log.debug(fields, 'connection not established')
     }
-    if (link?.goal !== undefined) this.seeker.record(link.goal, dialEvent(end, link.peer, wasEstablished))
+    if (link?.goal !== undefined) {
+      this.#noteOffer(link.goal, end.code)
+      this.seeker.record(link.goal, dialEvent(end, link.peer, wasEstablished))
+    }
     changed()
     this.seeker.kick()
   }
@@ -262,6 +274,12 @@ export class Links implements Disposable {
     if (!link?.isHalfOpen) return
     link.isHalfOpen = false
     this.#halfOpen = release(this.#halfOpen, connection.remote.address)
+  }
+
+  /** The next dial of a place that did not know one of our keys offers the other one. */
+  #noteOffer(goal: string, code: EndCode): void {
+    for (const place of this.#offerOther) if (!this.seeker.attempts.has(place)) this.#offerOther.delete(place)
+    if (code === 'key' && !this.#offerOther.delete(goal)) this.#offerOther.add(goal)
   }
 }
 

@@ -14,6 +14,7 @@ import { countFaults, type Faults } from './faults.ts'
 import { GOSSIP_MESSAGE_BYTES_MAX, type GossipPart, type GossipPort } from './gossip.ts'
 import { INSTANCE_BYTES, PROTOCOL } from './handshake.ts'
 import type { Identity } from './identity.ts'
+import { type Keyring, keyIdsOf } from './keyring.ts'
 import { Links } from './links.ts'
 import type { Liveness } from './liveness.ts'
 import type { GossipMessage } from './messages.ts'
@@ -41,6 +42,8 @@ export interface MeshOptions extends MeshFacts {
   readonly nickname: string
   /** Only peers of the same cluster connect. */
   readonly cluster: string
+  /** The secrets of the cluster as they are now: only who has one of them connects. */
+  readonly keyring: () => Keyring
   /** Port 0 takes any free one. */
   readonly listen: Target
   readonly targets: readonly Target[]
@@ -85,7 +88,7 @@ export class Mesh implements AsyncDisposable {
   #supersessions = 0
 
   private constructor(options: MeshOptions) {
-    const { identity, crypto, clock, log, cluster, random } = options
+    const { identity, crypto, clock, log, cluster, keyring, random } = options
     const incarnation = Math.max(1, Math.floor(clock.wallTime()))
     this.#options = options
     this.#facts = checkedFacts(options)
@@ -108,7 +111,14 @@ export class Mesh implements AsyncDisposable {
     this.#links = new Links({
       ...options,
       faults: this.#faults,
-      handshake: { identity, crypto, cluster, incarnation: () => this.#peers.incarnation, instance: crypto.randomBytes(INSTANCE_BYTES) },
+      handshake: {
+        identity,
+        crypto,
+        cluster,
+        keyring,
+        incarnation: () => this.#peers.incarnation,
+        instance: crypto.randomBytes(INSTANCE_BYTES),
+      },
       records: () => this.#view.others,
       recordOf,
       livenessOf: (name) => this.#view.livenessOf(name),
@@ -393,9 +403,15 @@ export class Mesh implements AsyncDisposable {
   }
 
   #publishNow(more: Partial<OwnFacts> = {}): void {
-    const { nickname } = this.#options
-    const facts = { ...this.#facts, nickname, port: this.port, neighbours: this.#links.neighbours(), hasLeft: false, ...more }
-    const news = this.#peers.publish(facts)
+    const news = this.#peers.publish({
+      ...this.#facts,
+      nickname: this.#options.nickname,
+      port: this.port,
+      neighbours: this.#links.neighbours(),
+      keyIds: keyIdsOf(this.#options.keyring()),
+      hasLeft: false,
+      ...more,
+    })
     if (news === undefined) return
     this.#channels.spread(this.#peers.channel, [news])
     this.#flushSoon(FLUSH_DELAY)

@@ -3,7 +3,7 @@
  * invent it. Encoded once by its owner; the bytes that were signed are kept and relayed as they came.
  *
  *   signed    = [format, publicKey, incarnation, version, nickname, [address…], port, mtuBytes, zone|nil,
- *                [[name, address, port, outbound]…], left]     (MessagePack; later versions may add fields)
+ *                [[name, address, port, outbound]…], dataKey, [keyId…], left]     (MessagePack; later versions may add fields)
  *   signature = Ed25519(domain ‖ signed)
  */
 import { type Ipv4, ipv4 } from './base/address.ts'
@@ -11,15 +11,18 @@ import type { PeerName } from './base/brand.ts'
 import { bytesEqual, concatBytes, fromHex, toHex } from './base/bytes.ts'
 import { err, ok, type Result } from './base/result.ts'
 import { decodeWire, encodeWire, type WireValue } from './base/wire.ts'
-import { type CryptoSuite, PUBLIC_KEY_BYTES, SIGNATURE_BYTES } from './crypto.ts'
+import { type CryptoSuite, DATA_KEY_BYTES, PUBLIC_KEY_BYTES, SIGNATURE_BYTES } from './crypto.ts'
 import { type Endpoint, isPort } from './endpoint.ts'
 import type { GossipFault } from './gossip.ts'
 import { type Identity, peerNameOf } from './identity.ts'
+import { decodeKeyId, encodeKeyId, KEY_ID_BYTES, type KeyId } from './keyring.ts'
 import { isPrintable } from './text.ts'
 
 export interface PeerRecord {
   readonly name: PeerName
   readonly publicKey: Uint8Array
+  /** X25519, `DATA_KEY_BYTES` long: what to encrypt to it with. */
+  readonly dataKey: Uint8Array
   /** Grows with every start of the peer: wall time in milliseconds, or one more than the highest it has seen of itself. */
   readonly incarnation: number
   /** Grows with every change within one incarnation, from 1. */
@@ -34,6 +37,8 @@ export interface PeerRecord {
   readonly mtuBytes: number
   /** Where it is, when it was told. */
   readonly zone: string | undefined
+  /** Keys of the cluster that it takes, the one that it dials with first. */
+  readonly keyIds: readonly KeyId[]
   /** Those it has a mesh connection with, in order of name. */
   readonly neighbours: readonly Neighbour[]
   /** It has said goodbye: nobody need look for it. */
@@ -65,7 +70,7 @@ export const NEIGHBOURS_MAX = 64
 /** The limits above, encoded, with room for fields of later versions. */
 export const RECORD_BYTES_MAX = 4_096
 
-const FORMAT = 1
+const FORMAT = 2
 const NAME_BYTES = 8
 /** In MessagePack the head of a short array takes one byte, the format one, the head of a short byte string two. */
 const KEY_AT = 4
@@ -73,12 +78,13 @@ const KEY_AT = 4
 const DOMAIN = new TextEncoder().encode('weft peer record 1\0')
 
 /** What its owner decides about a record. */
-export type RecordFacts = Omit<PeerRecord, 'name' | 'publicKey'>
+export type RecordFacts = Omit<PeerRecord, 'name' | 'publicKey' | 'dataKey'>
 
 export function signRecord(facts: RecordFacts, identity: Identity, crypto: CryptoSuite): SignedRecord {
-  const { name, keys } = identity
+  const { name, keys, dataKeys } = identity
   const signed = encodeRecord(facts, identity)
-  return { record: { name, publicKey: keys.publicKey, ...facts }, signed, signature: crypto.sign(concatBytes([DOMAIN, signed]), keys) }
+  const record = { name, publicKey: keys.publicKey, dataKey: dataKeys.publicKey, ...facts }
+  return { record, signed, signature: crypto.sign(concatBytes([DOMAIN, signed]), keys) }
 }
 
 /** Whether the owner named in the record has signed it. */
@@ -115,15 +121,16 @@ export function parseRecord(signed: Uint8Array, signature: Uint8Array, crypto: C
 }
 
 /** The bytes that are to be signed. */
-export function encodeRecord(facts: RecordFacts, { keys: { publicKey } }: Identity): Uint8Array {
-  const { incarnation, version, nickname, addresses, port, mtuBytes, zone, neighbours, hasLeft } = facts
+export function encodeRecord(facts: RecordFacts, { keys: { publicKey }, dataKeys }: Identity): Uint8Array {
+  const { incarnation, version, nickname, addresses, port, mtuBytes, zone, neighbours, keyIds, hasLeft } = facts
   const links = neighbours.map((neighbour) => [fromHex(neighbour.name), neighbour.address, neighbour.port, neighbour.outbound])
-  return encodeWire([FORMAT, publicKey, incarnation, version, nickname, addresses, port, mtuBytes, zone, links, hasLeft])
+  const places = [addresses, port, mtuBytes, zone, links]
+  return encodeWire([FORMAT, publicKey, incarnation, version, nickname, ...places, dataKeys.publicKey, keyIds.map(encodeKeyId), hasLeft])
 }
 
 /** A string says what is wrong. */
 function readRecord(fields: readonly WireValue[], crypto: CryptoSuite): PeerRecord | string {
-  const [format, publicKey, incarnation, version, nickname, addresses, port, mtuBytes, zone, neighbours, left] = fields
+  const [format, publicKey, incarnation, version, nickname, addresses, port, mtuBytes, zone, neighbours, dataKey, keyIds, left] = fields
   if (format !== FORMAT) return `a record of format ${JSON.stringify(format)?.slice(0, 20)}`
   if (!isBytes(publicKey, PUBLIC_KEY_BYTES)) return 'a record without a proper key'
   const name = peerNameOf(publicKey, crypto)
@@ -135,9 +142,12 @@ function readRecord(fields: readonly WireValue[], crypto: CryptoSuite): PeerReco
   if (!isZone(zone)) return `the record of ${name} has no proper zone`
   const links = readNeighbours(neighbours)
   if (links === undefined) return `the record of ${name} has no proper neighbours`
+  if (!isBytes(dataKey, DATA_KEY_BYTES)) return `the record of ${name} has no proper data key`
+  if (!isKeyIdList(keyIds)) return `the record of ${name} has no proper key ids`
   if (typeof left !== 'boolean') return `the record of ${name} does not tell whether it has left`
+  const keys = { publicKey: new Uint8Array(publicKey), dataKey: new Uint8Array(dataKey), keyIds: keyIds.map(decodeKeyId) }
   const places = { addresses: addresses.map(ipv4), port, mtuBytes, zone, neighbours: links }
-  return { name, publicKey: new Uint8Array(publicKey), incarnation, version, nickname, ...places, hasLeft: left }
+  return { name, incarnation, version, nickname, ...keys, ...places, hasLeft: left }
 }
 
 function readNeighbours(list: WireValue): readonly Neighbour[] | undefined {
@@ -155,6 +165,13 @@ function readNeighbour(item: WireValue): Neighbour | undefined {
 
 function isAddressList(value: WireValue): value is readonly number[] {
   return Array.isArray(value) && value.length <= ADDRESSES_MAX && (value as readonly WireValue[]).every(isAddress)
+}
+
+/** As many as a keyring has at most. */
+const KEY_IDS_MAX = 2
+
+function isKeyIdList(value: WireValue): value is readonly Uint8Array[] {
+  return Array.isArray(value) && value.length <= KEY_IDS_MAX && (value as readonly WireValue[]).every((id) => isBytes(id, KEY_ID_BYTES))
 }
 
 function isAddress(value: WireValue): value is number {

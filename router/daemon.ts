@@ -15,6 +15,7 @@ import { loadOrCreateIdentity } from '../mesh/identity-file.ts'
 import { Mesh } from '../mesh/mesh.ts'
 import { tcpTransport } from '../mesh/transport-tcp.ts'
 import type { Snapshot } from './api/contract.ts'
+import type { ApiPorts } from './api/handlers.ts'
 import { ApiServer } from './api/server.ts'
 import type { CliIo } from './cli/io.ts'
 import { apiSocketPath, cniSocketPath, identityPath, ipamDirectory, knownPeersPath, pendingDirectory } from './cli/paths.ts'
@@ -27,8 +28,10 @@ import { findUnderlay, type PassInput } from './datapath/pass.ts'
 import { Pods } from './datapath/pods.ts'
 import type { Underlay } from './datapath/underlay.ts'
 import { Netlink } from './kernel/netlink.ts'
+import { KeyRotation } from './key-rotation.ts'
 import { keepKnownPeers, readKnownPeers } from './known-peers.ts'
 import { createLog } from './log.ts'
+import { loadSecrets } from './secrets.ts'
 import { ipamReport, routerReport } from './snapshot.ts'
 
 /** The attachment of the node itself: the address from which it talks to pods. */
@@ -55,6 +58,9 @@ async function startRouter(config: Config, targets: readonly Target[], log: Logg
   const clock = systemClock
   const crypto = await loadCrypto()
   const identity = await loadOrCreateIdentity(identityPath(config.stateDirectory), crypto)
+  const secrets = await loadSecrets(config, crypto)
+  if (secrets.isOpen) log.warn({}, 'the cluster is open: anybody who reaches the port of the mesh may join it')
+  const keys = starting.use(new KeyRotation({ ...secrets, crypto, clock, log }))
   const init = parseIpamInit(config.ipamInit, identity.name)
   const netlink = starting.use(Netlink.open({ clock }))
   const underlay = await underlayOrThrow(netlink, config)
@@ -68,6 +74,7 @@ async function startRouter(config: Config, targets: readonly Target[], log: Logg
       identity,
       nickname: config.nickname,
       cluster: config.cluster,
+      keyring: () => keys.keyring,
       listen: { host: '0.0.0.0', port: config.port },
       targets,
       known: await readKnownPeers(peersFile, log),
@@ -82,14 +89,18 @@ async function startRouter(config: Config, targets: readonly Target[], log: Logg
     }),
   )
   ipam.attach(mesh.register(ipam.part))
+  keys.attach(mesh)
   starting.use(keepKnownPeers(peersFile, mesh, { clock, log }))
-  await serve({ config, mesh, ipam, netlink, clock, log }, starting)
+  await serve({ config, isOpen: secrets.isOpen, keys, mesh, ipam, netlink, clock, log }, starting)
   const running = starting.move()
   return { name: identity.name, [Symbol.asyncDispose]: () => running.disposeAsync() }
 }
 
 interface Parts {
   readonly config: Config
+  /** The cluster has no secret. */
+  readonly isOpen: boolean
+  readonly keys: KeyRotation
   readonly mesh: Mesh
   readonly ipam: Ipam
   readonly netlink: Netlink
@@ -99,7 +110,7 @@ interface Parts {
 
 /** The data path, and those whom it serves. */
 async function serve(parts: Parts, stack: AsyncDisposableStack): Promise<void> {
-  const { config, mesh, ipam, netlink, clock, log } = parts
+  const { config, isOpen, keys, mesh, ipam, netlink, clock, log } = parts
   const datapath = stack.use(
     await Datapath.start({
       netlink,
@@ -140,13 +151,19 @@ async function serve(parts: Parts, stack: AsyncDisposableStack): Promise<void> {
     ready: waitingFor().length === 0,
     waitingFor: waitingFor(),
     version: VERSION,
-    router: routerReport(mesh),
+    router: routerReport(mesh, { keyring: keys.keyring, isOpen }),
     ipam: ipamReport(ipam, mesh),
     datapath: datapath.report(),
   })
   const forget = (texts: readonly string[]): readonly string[] => forgetTargets(mesh, texts)
   const connect = (texts: readonly string[], replace: boolean): void => mesh.connect(texts.map(targetOrThrow), { replace })
-  stack.use(await ApiServer.start({ path: apiSocketPath(config.runDirectory), ports: { snapshot, connect, forget }, log }))
+  stack.use(
+    await ApiServer.start({ path: apiSocketPath(config.runDirectory), ports: { snapshot, connect, forget, ...keyPorts(keys) }, log }),
+  )
+}
+
+function keyPorts(keys: KeyRotation): Pick<ApiPorts, 'keys' | 'rotateKeys'> {
+  return { keys: () => keys.report(), rotateKeys: (leaveAbsent) => keys.rotate(leaveAbsent) }
 }
 
 function wantsOf({ config, mesh, ipam }: Parts): PassInput {

@@ -8,15 +8,16 @@ import type { Mesh } from '../mesh/mesh.ts'
 import type { PeerRecord } from '../mesh/record.ts'
 import type { ConnectionStatus } from '../mesh/status.ts'
 import type { ConnectionReport, IpamReport, PeerReport, RouterReport } from './api/contract.ts'
+import type { Secrets } from './secrets.ts'
 
-export function routerReport(mesh: Mesh): RouterReport {
+export function routerReport(mesh: Mesh, { keyring, isOpen }: Pick<Secrets, 'keyring' | 'isOpen'>): RouterReport {
   const status = mesh.status()
   const nicknames = nicknamesOf(mesh)
   return {
     protocol: status.protocol,
     name: status.name,
     nickname: status.nickname,
-    encryption: false,
+    encryption: { key: keyring.primary.id, open: isOpen },
     peerDiscovery: true,
     port: status.port,
     targets: mesh.targets().map(formatTarget),

@@ -1,5 +1,12 @@
 /** The text that people read: Weave Net's wording and columns, sorted, with attributes set apart. */
-import { CONNECTION_STATES, type ConnectionReport, type OwnerReport, type PeerReport, type Snapshot } from './contract.ts'
+import {
+  CONNECTION_STATES,
+  type ConnectionReport,
+  type OwnerReport,
+  type PeerReport,
+  type RouterReport,
+  type Snapshot,
+} from './contract.ts'
 
 const LABEL_WIDTH = 15
 const ADDRESS_WIDTH = 21
@@ -20,6 +27,11 @@ function arrow(outbound: boolean): string {
   return outbound ? '->' : '<-'
 }
 
+/** Between routers; what pods send is told with the link. */
+function encryption({ key, open }: RouterReport['encryption']): string {
+  return open ? 'enabled between routers, but open: anybody may join' : `enabled between routers (key ${key})`
+}
+
 /** `weft status`. */
 export function renderStatus(snapshot: Snapshot): string {
   const { router, ipam, datapath } = snapshot
@@ -30,7 +42,7 @@ export function renderStatus(snapshot: Snapshot): string {
       ['Service', 'router'],
       ['Protocol', `weft ${min === max ? max : `${min}..${max}`}`],
       ['Name', peerLabel(router)],
-      ['Encryption', router.encryption ? 'enabled' : 'disabled'],
+      ['Encryption', encryption(router.encryption)],
       ['PeerDiscovery', router.peerDiscovery ? 'enabled' : 'disabled'],
       ['Targets', String(router.targets.length)],
       ['Connections', connectionCounts(router.connections)],

@@ -12,8 +12,10 @@ export function runCommand(io: CliIo): Command {
     command.option(row.flags, `${row.description} (${notes.join('; ')})`)
     keys.set(command.options.at(-1)?.attributeName() ?? '', key as keyof Config)
   }
-  return command.action(async (peers: readonly string[], options: Readonly<Record<string, string>>) => {
-    const given = Object.fromEntries(Object.entries(options).map(([attribute, text]) => [keys.get(attribute) ?? attribute, text]))
+  return command.action(async (peers: readonly string[], options: Readonly<Record<string, string | true>>) => {
+    const given = Object.fromEntries(
+      Object.entries(options).map(([attribute, value]) => [keys.get(attribute) ?? attribute, value === true ? '' : value]),
+    )
     const config = parseConfig(given, io.env)
     const { runRouter } = await import('../daemon.ts')
     await runRouter(config, peers, io)

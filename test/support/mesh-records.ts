@@ -34,6 +34,7 @@ export const plainFacts: RecordFacts = {
   port: 6_783,
   mtuBytes: 1_500,
   zone: undefined,
+  keyIds: [],
   neighbours: [],
   hasLeft: false,
 }

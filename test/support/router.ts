@@ -7,8 +7,12 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { seconds } from '../../mesh/base/brand.ts'
+import { loadCrypto } from '../../mesh/crypto.ts'
+import { createSecretFile } from '../../mesh/secret-file.ts'
 import type { Snapshot } from '../../router/api/contract.ts'
 import { ask } from '../../router/cli/client.ts'
+import { secretPath } from '../../router/cli/paths.ts'
+import { keyringOf } from './keyrings.ts'
 import { makeNetns, type Netns } from './netns.ts'
 import { until } from './until.ts'
 
@@ -75,6 +79,8 @@ export async function makeRouter(address = '192.0.2.1'): Promise<TestRouter> {
     }
   })
   const [stateDirectory, runDirectory] = [join(directory, 'state'), join(directory, 'run')]
+  const crypto = await loadCrypto()
+  await createSecretFile(secretPath(stateDirectory), keyringOf(1, crypto)(), crypto)
   const socket = join(runDirectory, 'api.sock')
   const start = (...words: readonly string[]): Running => {
     const running = launch(ns, ['--state-dir', stateDirectory, '--run-dir', runDirectory, '--nickname', 'r', ...words])

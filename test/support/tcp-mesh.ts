@@ -8,6 +8,7 @@ import type { Target } from '../../mesh/endpoint.ts'
 import { identityFromSeed } from '../../mesh/identity.ts'
 import { Mesh, type MeshOptions } from '../../mesh/mesh.ts'
 import { tcpTransport } from '../../mesh/transport-tcp.ts'
+import { keyringOf } from './keyrings.ts'
 
 const crypto = await loadCrypto()
 const LOOPBACK: Ipv4 = parseIpv4('127.0.0.1')
@@ -18,6 +19,7 @@ export function startTcpMesh(nickname: string, options: Partial<MeshOptions> = {
     identity: identityFromSeed(crypto.randomBytes(SEED_BYTES), crypto),
     nickname,
     cluster: 'test',
+    keyring: keyringOf(1, crypto),
     listen: { host: '127.0.0.1', port: 0 },
     targets: [],
     transport: tcpTransport({ clock: systemClock, log: silentLog }),

@@ -10,6 +10,7 @@ import { Mesh, type MeshOptions } from '../../../mesh/mesh.ts'
 import { simCrypto } from './crypto.ts'
 import { SimHost } from './host.ts'
 import { type LinkQuality, SimNetwork } from './network.ts'
+import { keyringOf } from '../keyrings.ts'
 import { TestClock } from '../test-clock.ts'
 
 export interface SimPeer {
@@ -47,6 +48,7 @@ export class SimCluster {
       identity: identityFromSeed(seedOf(identityOf), crypto),
       nickname: `node-${index}`,
       cluster: 'simulated',
+      keyring: keyringOf(1, crypto),
       listen: { host: '0.0.0.0', port: MESH_PORT },
       targets: targets.map((target) => ({ host: formatIpv4(simAddress(target)), port: MESH_PORT })),
       transport: host.transport(),

@@ -26,7 +26,7 @@ const target = { host: 'seed', port: 6_783 }
 const random = () => 0.999_999
 
 function recordOf(name: PeerName, ...addresses: readonly string[]): PeerRecord {
-  return { ...plainFacts, name, publicKey: new Uint8Array(32), addresses: addresses.map(parseIpv4) }
+  return { ...plainFacts, name, publicKey: new Uint8Array(32), dataKey: new Uint8Array(32), addresses: addresses.map(parseIpv4) }
 }
 
 function viewOf(goals: ReadonlyMap<string, Goal>, connected: readonly PeerName[] = [], room = 64): DialView {

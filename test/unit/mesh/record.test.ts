@@ -6,6 +6,7 @@ import { seededRandom } from '../../../mesh/base/random.ts'
 import { encodeWire, type WireValue } from '../../../mesh/base/wire.ts'
 import { loadCrypto } from '../../../mesh/crypto.ts'
 import { compareRecords, isConflict, isRecordGenuine, parseRecord, type RecordFacts } from '../../../mesh/record.ts'
+import { keyOf } from '../../support/keyrings.ts'
 import { identityOf, plainFacts, recordOf, withBitFlipped } from '../../support/mesh-records.ts'
 import { simCrypto } from '../../support/sim/crypto.ts'
 
@@ -25,6 +26,7 @@ const facts: fc.Arbitrary<RecordFacts> = fc.record({
   mtuBytes: fc.integer({ min: 576, max: 65_535 }),
   zone: fc.option(text, { nil: undefined }),
   neighbours: fc.array(neighbour, { maxLength: 64 }),
+  keyIds: fc.subarray([keyOf(1, crypto).id, keyOf(2, crypto).id]),
 })
 
 test('every record within the limits survives the wire', () => {
@@ -32,7 +34,9 @@ test('every record within the limits survives the wire', () => {
     fc.property(facts, (wanted) => {
       const record = recordOf(identity, crypto, wanted)
       const parsed = parseRecord(record.signed, record.signature, crypto)
-      expect(parsed).toEqual({ ok: true, value: { ...record, record: { name: identity.name, publicKey: expect.anything(), ...wanted } } })
+      const { keys, dataKeys, name } = identity
+      const keysOfIt = { publicKey: keys.publicKey, dataKey: dataKeys.publicKey }
+      expect(parsed).toEqual({ ok: true, value: { ...record, record: { name, ...keysOfIt, ...wanted } } })
       expect(parsed.ok && isRecordGenuine(parsed.value, crypto)).toBe(true)
     }),
     { seed: 1 },
@@ -72,13 +76,26 @@ test('no bytes make the parser throw', () => {
 
 describe('refused', () => {
   const key = identity.keys.publicKey
-  const good: readonly WireValue[] = [1, key, 5, 6, 'node', [1, 2], 6_783, 1_500, undefined, []]
+  const good: readonly WireValue[] = [
+    2,
+    key,
+    5,
+    6,
+    'node',
+    [1, 2],
+    6_783,
+    1_500,
+    undefined,
+    [],
+    identity.dataKeys.publicKey,
+    [new Uint8Array(4)],
+  ]
   const name = identity.name
   test('the table below begins from a good record', () => {
     expect(parseRecord(encodeWire(good), new Uint8Array(64), crypto).ok).toBe(true)
   })
   test.each([
-    { what: 'another format', at: 0, value: 2, detail: 'a record of format 2' },
+    { what: 'another format', at: 0, value: 1, detail: 'a record of format 1' },
     { what: 'a short key', at: 1, value: key.subarray(1), detail: 'a record without a proper key' },
     { what: 'incarnation 0', at: 2, value: 0, detail: `the record of ${name} has no proper version` },
     { what: 'a version beyond exact numbers', at: 3, value: 2 ** 60, detail: `the record of ${name} has no proper version` },
@@ -102,6 +119,9 @@ describe('refused', () => {
       value: new Array(65).fill([new Uint8Array(8), 1, 1, true]),
       detail: `the record of ${name} has no proper neighbours`,
     },
+    { what: 'a short data key', at: 10, value: new Uint8Array(31), detail: `the record of ${name} has no proper data key` },
+    { what: 'a short key id', at: 11, value: [new Uint8Array(3)], detail: `the record of ${name} has no proper key ids` },
+    { what: 'three key ids', at: 11, value: new Array(3).fill(new Uint8Array(4)), detail: `the record of ${name} has no proper key ids` },
   ])('$what', ({ at, value, detail }) => {
     const parsed = parseRecord(encodeWire(good.with(at, value)), new Uint8Array(64), crypto)
     expect(parsed).toEqual({ ok: false, error: { code: 'malformed', detail } })
@@ -114,7 +134,8 @@ describe('refused', () => {
 })
 
 test('fields that a later version appends do no harm', () => {
-  const later = encodeWire([1, identity.keys.publicKey, 5, 6, 'node', [1], 6_783, 1_500, 'zone', [], 'more', [1, 2]])
+  const { keys, dataKeys } = identity
+  const later = encodeWire([2, keys.publicKey, 5, 6, 'node', [1], 6_783, 1_500, 'zone', [], dataKeys.publicKey, [], 'more', [1, 2]])
   expect(parseRecord(later, new Uint8Array(64), crypto)).toMatchObject({ ok: true, value: { signed: later, record: { version: 6 } } })
 })
 

@@ -11,7 +11,7 @@ const snapshot: Snapshot = {
     protocol: { min: 1, max: 1 },
     name: 'aaaaaaaaaaaaaaaa',
     nickname: 'a',
-    encryption: false,
+    encryption: { key: '1a2b3c4d', open: false },
     peerDiscovery: true,
     port: 6783,
     targets: ['198.18.0.2', 'node-c:7000'],
@@ -86,7 +86,7 @@ describe('the status text', () => {
         Service: router
        Protocol: weft 1
            Name: aaaaaaaaaaaaaaaa(a)
-     Encryption: disabled
+     Encryption: enabled between routers (key 1a2b3c4d)
   PeerDiscovery: enabled
         Targets: 2
     Connections: 3 (2 established, 1 retrying)
