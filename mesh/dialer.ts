@@ -3,9 +3,9 @@
  * with growing pauses until there is a connection with the peer behind each.
  */
 
-import { formatIpv4 } from './base/address.ts'
 import { type BackoffPolicy, backoff } from './base/backoff.ts'
 import { type Millis, millis, type PeerName, seconds } from './base/brand.ts'
+import { formatIp } from './base/ip.ts'
 import type { Random } from './base/random.ts'
 import { unreachable } from './base/result.ts'
 import { formatTarget, type Target } from './endpoint.ts'
@@ -65,7 +65,7 @@ export function goalsOf(targets: readonly Target[], records: readonly PeerRecord
     if (name === self) continue
     const delay = self < name ? millis(0) : SECOND_TO_DIAL_AFTER
     for (const address of addresses) {
-      const target = { host: formatIpv4(address), port }
+      const target = { host: formatIp(address), port }
       const key = formatTarget(target)
       const given = goals.get(key)
       goals.set(key, given === undefined ? { target, isGiven: false, peer: name, delay } : { ...given, peer: name })

@@ -1,8 +1,9 @@
 /** All connections of this peer: accepts and dials, lets one live per other peer, and no more than there is room for. */
 
-import { admit, CONNECTIONS_MAX, DIALLED_CONNECTIONS_MAX, type HalfOpen, noneHalfOpen, release, whoMakesRoom } from './admission.ts'
+import { CONNECTIONS_MAX, DIALLED_CONNECTIONS_MAX, whoMakesRoom } from './admission.ts'
 import { type Millis, millis, type PeerName, seconds } from './base/brand.ts'
 import type { Clock } from './base/clock.ts'
+import type { Ip } from './base/ip.ts'
 import type { LogFields, Logger } from './base/log.ts'
 import type { Random } from './base/random.ts'
 import { err, type Result } from './base/result.ts'
@@ -11,6 +12,7 @@ import { type Attempts, type DialEvent, type Goal, goalsOf, hasten, planDials, r
 import { chooseConnection, type Rival } from './duplicates.ts'
 import { formatEndpoint, formatTarget, type Target } from './endpoint.ts'
 import type { FaultCode, Faults } from './faults.ts'
+import { admit, type HalfOpen, noneHalfOpen, release } from './half-open.ts'
 import type { Authenticated, HandshakeOptions } from './handshake.ts'
 import type { GossipMessage } from './messages.ts'
 import type { Neighbour, PeerRecord } from './record.ts'
@@ -38,8 +40,8 @@ export interface LinksPorts {
 interface Link {
   /** The goal that we dialled. */
   readonly goal: string | undefined
-  /** Others have it under way with us. */
-  isHalfOpen: boolean
+  /** Its number among the handshakes that others have under way with us, while it is one. */
+  halfOpen: number | undefined
   /** Proved, whether wanted or not. */
   peer: PeerName | undefined
 }
@@ -63,6 +65,9 @@ export class Links implements Disposable {
   /** Dials whose stream is not open yet, by goal. */
   readonly #dials = new Map<string, Disposable>()
   #halfOpen: HalfOpen = noneHalfOpen
+  #arrivals = 0
+  /** The addresses in `#records`; undefined until somebody asks. */
+  #memberAddresses: ReadonlySet<Ip> | undefined
   #targets: readonly Target[] = []
   #records: readonly PeerRecord[] = []
   #goals: ReadonlyMap<string, Goal> = new Map()
@@ -103,19 +108,23 @@ export class Links implements Disposable {
     const places = alive.flatMap(({ addresses, port }) => addresses.map((address) => formatEndpoint({ address, port })))
     this.#attempts = hasten(this.#attempts, places, { now: clock.now(), random })
     this.#records = records
+    this.#memberAddresses = undefined
     this.#setGoals()
   }
 
   /** Takes a stream that somebody has opened to us. */
   accept(stream: Stream): void {
-    const source = stream.remote.address
-    const admitted = admit(this.#halfOpen, source)
+    const { address } = stream.remote
+    this.#arrivals += 1
+    const admitted = admit(this.#halfOpen, { id: this.#arrivals, address, isMember: this.#isMember(address) })
     if (this.#isClosed || !admitted.ok) {
       stream.close()
       if (!admitted.ok) this.#ports.faults.report('admission', { address: formatEndpoint(stream.remote) }, admitted.error)
       return
     }
-    this.#halfOpen = admitted.value
+    const { halfOpen, evicted } = admitted.value
+    this.#halfOpen = halfOpen
+    if (evicted !== undefined) this.#evict(evicted)
     this.#add(stream, undefined)
   }
 
@@ -161,8 +170,22 @@ export class Links implements Disposable {
   #add(stream: Stream, goal: string | undefined): void {
     // The link is there before the connection can report anything: its handshake begins with bytes of ours only.
     const connection = new Connection(stream, goal !== undefined, this.#connectionPorts)
-    this.#links.set(connection, { goal, isHalfOpen: goal === undefined, peer: undefined })
+    this.#links.set(connection, { goal, halfOpen: goal === undefined ? this.#arrivals : undefined, peer: undefined })
     this.#ports.changed()
+  }
+
+  #isMember(address: Ip): boolean {
+    this.#memberAddresses ??= new Set(this.#records.flatMap(({ addresses }) => addresses))
+    return this.#memberAddresses.has(address)
+  }
+
+  /** Ends a handshake that another one needs the place of. */
+  #evict(arrival: number): void {
+    const [connection] = [...this.#links].find(([, { halfOpen }]) => halfOpen === arrival) ?? []
+    const reason = 'its handshake gave way to a newer one'
+    if (connection === undefined) return
+    this.#ports.faults.report('admission', { address: formatEndpoint(connection.remote) }, reason)
+    connection.end({ code: 'closed', reason })
   }
 
   #admit(connection: Connection, peer: Authenticated): End | undefined {
@@ -194,7 +217,7 @@ export class Links implements Disposable {
   #onEstablished(connection: Connection, peer: Authenticated): void {
     const { log, up, changed } = this.#ports
     const link = this.#links.get(connection)
-    this.#releaseHalfOpen(connection, link)
+    this.#releaseHalfOpen(link)
     this.#established.set(peer.name, connection)
     if (link?.goal !== undefined) this.#record(link.goal, { kind: 'established', peer: peer.name })
     log.info({ peer: peer.name, address: formatEndpoint(connection.remote) }, 'connection established')
@@ -207,7 +230,7 @@ export class Links implements Disposable {
     const { log, faults, down, changed, clock } = this.#ports
     const link = this.#links.get(connection)
     this.#links.delete(connection)
-    this.#releaseHalfOpen(connection, link)
+    this.#releaseHalfOpen(link)
     this.#ended = addTraffic(this.#ended, connection.traffic)
     const fields: LogFields = {
       address: formatEndpoint(connection.remote),
@@ -229,10 +252,10 @@ export class Links implements Disposable {
     this.#planAt(clock.now())
   }
 
-  #releaseHalfOpen(connection: Connection, link: Link | undefined): void {
-    if (!link?.isHalfOpen) return
-    link.isHalfOpen = false
-    this.#halfOpen = release(this.#halfOpen, connection.remote.address)
+  #releaseHalfOpen(link: Link | undefined): void {
+    if (link?.halfOpen === undefined) return
+    this.#halfOpen = release(this.#halfOpen, link.halfOpen)
+    link.halfOpen = undefined
   }
 
   #record(goal: string, event: DialEvent): void {

@@ -1,9 +1,9 @@
 /** The mesh: who the other peers are, connections with them, and gossip over these. One per process; everything else only configures it. */
-import type { Ipv4 } from './base/address.ts'
 import { type Millis, millis, type PeerName, seconds } from './base/brand.ts'
 import { toHex } from './base/bytes.ts'
 import type { Clock } from './base/clock.ts'
 import { WeftError } from './base/errors.ts'
+import type { Ip } from './base/ip.ts'
 import type { Logger } from './base/log.ts'
 import type { Random } from './base/random.ts'
 import { assert } from './base/result.ts'
@@ -25,8 +25,8 @@ import type { Listener, Transport } from './transport.ts'
 
 /** What the rest of the router finds out about this node, for the others to know. */
 export interface MeshFacts {
-  /** Underlay addresses, best first, at most `ADDRESSES_MAX`. */
-  readonly addresses: readonly Ipv4[]
+  /** Underlay addresses of either family, best first, at most `ADDRESSES_MAX`. */
+  readonly addresses: readonly Ip[]
   readonly mtuBytes: number
   readonly zone: string | undefined
 }

@@ -4,11 +4,13 @@
  *
  *   signed    = [format, publicKey, incarnation, version, nickname, [address…], port, mtuBytes, zone|nil,
  *                [[name, address, port, outbound]…]]     (MessagePack; later versions may add fields)
+ *   address   = a number of 32 bits for IPv4, 16 bytes for IPv6
  *   signature = Ed25519(domain ‖ signed)
  */
-import { type Ipv4, ipv4 } from './base/address.ts'
+import { ipv4 } from './base/address.ts'
 import type { PeerName } from './base/brand.ts'
 import { bytesEqual, concatBytes, fromHex, toHex } from './base/bytes.ts'
+import { type Ip, ipv6Bytes, ipv6FromBytes, isIpv4 } from './base/ip.ts'
 import { err, ok, type Result } from './base/result.ts'
 import { decodeWire, encodeWire, type WireValue } from './base/wire.ts'
 import { type CryptoSuite, PUBLIC_KEY_BYTES, SIGNATURE_BYTES } from './crypto.ts'
@@ -26,8 +28,8 @@ export interface PeerRecord {
   readonly version: number
   /** For people: 1 to 63 printable characters; need not be unique. */
   readonly nickname: string
-  /** Underlay addresses at which others may reach it, best first. */
-  readonly addresses: readonly Ipv4[]
+  /** Underlay addresses of either family at which others may reach it, best first. */
+  readonly addresses: readonly Ip[]
   /** Where its mesh listens, at each of the addresses. */
   readonly port: number
   /** MTU of its underlay. */
@@ -108,8 +110,8 @@ export function parseRecord(signed: Uint8Array, signature: Uint8Array, crypto: C
 
 function encodeRecord(record: PeerRecord): Uint8Array {
   const { publicKey, incarnation, version, nickname, addresses, port, mtuBytes, zone, neighbours } = record
-  const links = neighbours.map((neighbour) => [fromHex(neighbour.name), neighbour.address, neighbour.port, neighbour.outbound])
-  return encodeWire([FORMAT, publicKey, incarnation, version, nickname, addresses, port, mtuBytes, zone, links])
+  const links = neighbours.map((neighbour) => [fromHex(neighbour.name), encodeIp(neighbour.address), neighbour.port, neighbour.outbound])
+  return encodeWire([FORMAT, publicKey, incarnation, version, nickname, addresses.map(encodeIp), port, mtuBytes, zone, links])
 }
 
 /** A string says what is wrong. */
@@ -120,14 +122,15 @@ function readRecord(fields: readonly WireValue[], crypto: CryptoSuite): PeerReco
   const name = peerNameOf(publicKey, crypto)
   if (!isCount(incarnation) || !isCount(version)) return `the record of ${name} has no proper version`
   if (typeof nickname !== 'string' || !isPrintable(nickname, NICKNAME_LENGTH_MAX)) return `the record of ${name} has no proper nickname`
-  if (!isAddressList(addresses)) return `the record of ${name} has no proper addresses`
+  const places = readAddresses(addresses)
+  if (places === undefined) return `the record of ${name} has no proper addresses`
   if (typeof port !== 'number' || !isPort(port)) return `the record of ${name} has no proper port`
   if (!isWhole(mtuBytes, MTU_BYTES_MIN, MTU_BYTES_MAX)) return `the record of ${name} has no proper MTU`
   if (!isZone(zone)) return `the record of ${name} has no proper zone`
   const links = readNeighbours(neighbours)
   if (links === undefined) return `the record of ${name} has no proper neighbours`
   const key = new Uint8Array(publicKey)
-  return { name, publicKey: key, incarnation, version, nickname, addresses: addresses.map(ipv4), port, mtuBytes, zone, neighbours: links }
+  return { name, publicKey: key, incarnation, version, nickname, addresses: places, port, mtuBytes, zone, neighbours: links }
 }
 
 function readNeighbours(list: WireValue): readonly Neighbour[] | undefined {
@@ -137,18 +140,31 @@ function readNeighbours(list: WireValue): readonly Neighbour[] | undefined {
 }
 
 function readNeighbour(item: WireValue): Neighbour | undefined {
-  const [name, address, port, outbound] = Array.isArray(item) ? (item as readonly WireValue[]) : []
-  if (!isBytes(name, NAME_BYTES) || !isAddress(address)) return undefined
+  const [name, place, port, outbound] = Array.isArray(item) ? (item as readonly WireValue[]) : []
+  const address = readIp(place)
+  if (!isBytes(name, NAME_BYTES) || address === undefined) return undefined
   if (typeof port !== 'number' || !isPort(port) || typeof outbound !== 'boolean') return undefined
-  return { name: toHex(name) as PeerName, address: ipv4(address), port, outbound }
+  return { name: toHex(name) as PeerName, address, port, outbound }
 }
 
-function isAddressList(value: WireValue): value is readonly number[] {
-  return Array.isArray(value) && value.length <= ADDRESSES_MAX && (value as readonly WireValue[]).every(isAddress)
+function readAddresses(list: WireValue): readonly Ip[] | undefined {
+  if (!Array.isArray(list) || list.length > ADDRESSES_MAX) return undefined
+  const addresses = (list as readonly WireValue[]).map(readIp)
+  return addresses.every((address) => address !== undefined) ? addresses : undefined
 }
 
-function isAddress(value: WireValue): value is number {
-  return isWhole(value, 0, 0xffff_ffff)
+function encodeIp(address: Ip): WireValue {
+  return isIpv4(address) ? address : ipv6Bytes(address)
+}
+
+function readIp(value: WireValue): Ip | undefined {
+  if (isWhole(value, 0, 0xffff_ffff)) return ipv4(value)
+  if (!(value instanceof Uint8Array)) return undefined
+  try {
+    return ipv6FromBytes(value)
+  } catch {
+    return undefined
+  }
 }
 
 function isZone(value: WireValue): value is string | undefined {

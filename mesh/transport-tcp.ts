@@ -1,9 +1,9 @@
-/** The mesh's streams over TCP and IPv4. */
+/** The mesh's streams over TCP, by IPv4 and IPv6. */
 import { createServer, type Server, Socket } from 'node:net'
-import { parseIpv4 } from './base/address.ts'
-import { type Millis, seconds } from './base/brand.ts'
+import { type Millis, millis, seconds } from './base/brand.ts'
 import type { Clock } from './base/clock.ts'
 import { describeError, errnoCode, WeftError } from './base/errors.ts'
+import { parseIp } from './base/ip.ts'
 import type { Logger } from './base/log.ts'
 import { err, ok, type Result } from './base/result.ts'
 import { type Endpoint, formatTarget, type Target } from './endpoint.ts'
@@ -15,12 +15,12 @@ const OUTBOX_BYTES_MAX = 8 * 1024 * 1024
 const CLOSE_DEADLINE: Millis = seconds(1)
 /** Connections that the kernel completes before we look at them: a whole cluster may come at once. */
 const BACKLOG = 511
+/** A name has more than one address: the next is tried as well after this, beyond the round trip of any link on earth. */
+const NEXT_ADDRESS_AFTER: Millis = millis(500)
 
 export interface TcpOptions {
   readonly clock: Clock
   readonly log: Logger
-  /** The address to dial from; the kernel chooses when absent. */
-  readonly localAddress?: string
 }
 
 export function tcpTransport(options: TcpOptions): Transport {
@@ -34,14 +34,13 @@ export function tcpTransport(options: TcpOptions): Transport {
         isOver = true
         done(outcome)
       }
-      socket.on('error', (cause) => report(err(`dial tcp4 ${formatTarget(to)}: ${dialError(cause)}`)))
+      socket.on('error', (cause) => report(err(`dial tcp ${formatTarget(to)}: ${dialError(cause)}`)))
       socket.once('connect', () => {
         const stream = tcpStream(socket, options.clock)
         if (stream === undefined) socket.destroy(new Error('the connection was gone at once'))
         else report(ok(stream))
       })
-      const localAddress = options.localAddress === undefined ? {} : { localAddress: options.localAddress }
-      socket.connect({ host: to.host, port: to.port, family: 4, ...localAddress })
+      socket.connect({ ...to, autoSelectFamily: true, autoSelectFamilyAttemptTimeout: NEXT_ADDRESS_AFTER })
       return {
         [Symbol.dispose]: () => {
           if (isOver) return
@@ -65,8 +64,15 @@ const ERRORS: Readonly<Record<string, string>> = {
   EAI_AGAIN: 'the name server does not answer',
 }
 
+/** One line; where several addresses of a name were tried, it says what became of each. */
 function dialError(cause: unknown): string {
+  const errors = cause instanceof AggregateError ? (cause.errors as readonly unknown[]) : []
+  if (errors.length > 0) return errors.map((each) => `${addressOf(each)}: ${dialError(each)}`).join('; ')
   return ERRORS[errnoCode(cause) ?? ''] ?? describeError(cause)
+}
+
+function addressOf(cause: unknown): string {
+  return cause instanceof Error && 'address' in cause ? String(cause.address) : 'an address'
 }
 
 async function listen(at: Target, accept: (stream: Stream) => void, { clock, log }: TcpOptions): Promise<Listener> {
@@ -95,19 +101,25 @@ async function listen(at: Target, accept: (stream: Stream) => void, { clock, log
   }
 }
 
-function listening(server: Server, { host, port }: Target): Promise<number> {
+/** Listening on `::` takes both families, and IPv4 alone where the host has no other. */
+async function listening(server: Server, at: Target): Promise<number> {
+  try {
+    return await listeningAt(server, at)
+  } catch (cause) {
+    const isWithoutIpv6 = at.host === '::' && ['EAFNOSUPPORT', 'EADDRNOTAVAIL'].includes(errnoCode(cause) ?? '')
+    if (isWithoutIpv6) return await listening(server, { ...at, host: '0.0.0.0' })
+    throw new WeftError('CONFLICT', `cannot listen on ${formatTarget(at)}`, {
+      cause,
+      hint: 'is another router, or Weave Net, running on this host?',
+    })
+  }
+}
+
+function listeningAt(server: Server, { host, port }: Target): Promise<number> {
   return new Promise((resolve, reject) => {
-    const failed = (cause: Error): void => {
-      reject(
-        new WeftError('CONFLICT', `cannot listen on ${host}:${port}`, {
-          cause,
-          hint: 'is another router, or Weave Net, running on this host?',
-        }),
-      )
-    }
-    server.once('error', failed)
+    server.once('error', reject)
     server.listen({ host, port, backlog: BACKLOG }, () => {
-      server.off('error', failed)
+      server.off('error', reject)
       const address = server.address()
       if (typeof address === 'object' && address !== null) resolve(address.port)
       else reject(new Error('a TCP server has no port'))
@@ -115,7 +127,7 @@ function listening(server: Server, { host, port }: Target): Promise<number> {
   })
 }
 
-/** Undefined when the socket has ended already, or is not IPv4. */
+/** Undefined when the socket has ended already, or comes from a link-local address. */
 function tcpStream(socket: Socket, clock: Clock): Stream | undefined {
   const remote = remoteOf(socket)
   if (remote === undefined) return undefined
@@ -154,9 +166,11 @@ function tcpStream(socket: Socket, clock: Clock): Stream | undefined {
   }
 }
 
-/** An IPv4 peer of a socket that listens on :: comes as ::ffff:a.b.c.d. */
-function remoteOf({ remoteAddress, remotePort }: Socket): Endpoint | undefined {
-  const text = remoteAddress?.replace(/^::ffff:/, '')
-  if (text === undefined || remotePort === undefined || text.includes(':')) return undefined
-  return { address: parseIpv4(text), port: remotePort }
+/** Undefined when the socket has ended already, or comes from a link-local address. */
+function remoteOf({ remoteAddress = '', remotePort = 0 }: Socket): Endpoint | undefined {
+  try {
+    return { address: parseIp(remoteAddress), port: remotePort }
+  } catch {
+    return undefined
+  }
 }

@@ -5,6 +5,7 @@
  */
 import { type Ipv4, parseIpv4 } from '../../mesh/base/address.ts'
 import { millis } from '../../mesh/base/brand.ts'
+import type { Ip } from '../../mesh/base/ip.ts'
 import { type Random, randomBelow } from '../../mesh/base/random.ts'
 import { err, ok, type Result } from '../../mesh/base/result.ts'
 import { type Endpoint, formatEndpoint } from '../../mesh/endpoint.ts'
@@ -125,7 +126,7 @@ export class SimNetwork {
   }
 
   /** Runs `deliver` when something sent now from one host reaches the other. For the streams. */
-  carry(from: Ipv4, to: Ipv4, deliver: () => void): void {
+  carry(from: Ip, to: Ip, deliver: () => void): void {
     const link = linkOf(from, to)
     this.later(() => {
       if (this.#cuts.has(link)) this.#held.push({ link, deliver })
@@ -260,7 +261,7 @@ class SimStream implements Stream {
   }
 }
 
-function linkOf(a: Ipv4, b: Ipv4): string {
+function linkOf(a: Ip, b: Ip): string {
   return a < b ? `${a}-${b}` : `${b}-${a}`
 }
 

@@ -1,14 +1,21 @@
-/** Targets as people type them. */
+/** Places to dial: what people write, and the one text that each place has. */
+import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { parseIpv4 } from '../../../mesh/base/address.ts'
-import { formatEndpoint, formatTarget, parseTarget } from '../../../mesh/endpoint.ts'
+import { formatIp } from '../../../mesh/base/ip.ts'
+import { formatEndpoint, formatTarget, parseTarget, type Target } from '../../../mesh/endpoint.ts'
+import { anyIp } from '../../support/mesh-records.ts'
 
 describe('accepted', () => {
-  test.each([
+  test.each<{ text: string; target: Target }>([
     { text: '10.0.0.1', target: { host: '10.0.0.1', port: 6783 } },
     { text: '10.0.0.1:80', target: { host: '10.0.0.1', port: 80 } },
     { text: 'Node-A.example.COM:65535', target: { host: 'node-a.example.com', port: 65_535 } },
     { text: 'weft_seed', target: { host: 'weft_seed', port: 6783 } },
+    { text: '::1', target: { host: '::1', port: 6783 } },
+    { text: '2001:DB8:0::1', target: { host: '2001:db8::1', port: 6783 } },
+    { text: '[2001:db8::1]', target: { host: '2001:db8::1', port: 6783 } },
+    { text: '[2001:db8::1]:99', target: { host: '2001:db8::1', port: 99 } },
+    { text: '[::ffff:10.0.0.1]:99', target: { host: '10.0.0.1', port: 99 } },
   ])('$text', ({ text, target }) => {
     expect(parseTarget(text)).toEqual({ ok: true, value: target })
     expect(parseTarget(formatTarget(target))).toEqual({ ok: true, value: target })
@@ -25,18 +32,46 @@ describe('refused', () => {
     'a:-1',
     'a:1e3',
     'a:80:90',
-    '::1',
     'a b',
     '-a',
     `${'a'.repeat(64)}.de`,
     'a/b',
     'a..b',
     `${'a.'.repeat(130)}a`,
+    '10.1',
+    '256.0.0.1',
+    '0x7f000001',
+    '[10.0.0.1]:80',
+    '[a]:80',
+    '[::1]80',
+    '[::1]:',
+    '[::1',
+    '::1]:80',
+    '[::1]:80:90',
+    'fe80::1',
+    '[fe80::1%eth0]:80',
   ])('%j', (text) => {
     expect(parseTarget(text).ok).toBe(false)
   })
 })
 
+test('every target has a text that leads back to it', () => {
+  const label = fc.stringMatching(/^[a-z_]([a-z0-9_-]{0,10}[a-z0-9_])?$/)
+  const name = fc.array(label, { minLength: 1, maxLength: 4 }).map((labels) => labels.join('.'))
+  const target = fc.record({ host: fc.oneof(name, anyIp.map(formatIp)), port: fc.integer({ min: 1, max: 65_535 }) })
+  fc.assert(
+    fc.property(target, (wanted) => {
+      expect(parseTarget(formatTarget(wanted))).toEqual({ ok: true, value: wanted })
+    }),
+    { seed: 1 },
+  )
+})
+
 test('an endpoint and the target of the same place are written alike', () => {
-  expect(formatEndpoint({ address: parseIpv4('10.1.2.3'), port: 99 })).toBe(formatTarget({ host: '10.1.2.3', port: 99 }))
+  fc.assert(
+    fc.property(anyIp, fc.integer({ min: 1, max: 65_535 }), (address, port) => {
+      expect(formatEndpoint({ address, port })).toBe(formatTarget({ host: formatIp(address), port }))
+    }),
+    { seed: 1 },
+  )
 })

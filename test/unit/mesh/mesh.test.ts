@@ -103,7 +103,7 @@ describe('what cannot be reached is told in Weave Net\u2019s words', () => {
       address: formatTarget(target),
       outbound: true,
       state: 'failed',
-      reason: `dial tcp4 ${formatTarget(target)}: connection refused`,
+      reason: `dial tcp ${formatTarget(target)}: connection refused`,
       retryAt: expect.any(Number),
     })
     a.forget([target])

@@ -1,8 +1,9 @@
 /** Streams over real TCP on loopback. */
+import { lookup } from 'node:dns/promises'
 import { createServer, type Server, type Socket } from 'node:net'
-import { afterEach, expect, test } from 'vitest'
-import { formatIpv4 } from '../../../mesh/base/address.ts'
+import { afterEach, describe, expect, test } from 'vitest'
 import { systemClock } from '../../../mesh/base/clock.ts'
+import { formatIp } from '../../../mesh/base/ip.ts'
 import { silentLog } from '../../../mesh/base/log.ts'
 import type { Result } from '../../../mesh/base/result.ts'
 import type { Stream } from '../../../mesh/transport.ts'
@@ -48,7 +49,7 @@ async function pair(): Promise<{ readonly near: Stream; readonly far: Stream }> 
   const dialled = await dial('localhost', listener.port)
   if (!dialled.ok) throw new Error(dialled.error)
   const far = await until('the stream is accepted', () => accepted[0])
-  expect(formatIpv4(far.remote.address)).toBe('127.0.0.1')
+  expect(formatIp(far.remote.address)).toBe('127.0.0.1')
   expect(dialled.value.remote.port).toBe(listener.port)
   return { near: dialled.value, far }
 }
@@ -98,7 +99,7 @@ test('a port that nobody listens on refuses, and a name that nobody has is not f
   const { port } = await rawServer(() => undefined)
   await cleanup.disposeAsync()
   cleanup = new AsyncDisposableStack()
-  expect(await dial('127.0.0.1', port)).toEqual({ ok: false, error: `dial tcp4 127.0.0.1:${port}: connection refused` })
+  expect(await dial('127.0.0.1', port)).toEqual({ ok: false, error: `dial tcp 127.0.0.1:${port}: connection refused` })
   expect(await dial('no-such-host.invalid', 1)).toMatchObject({ ok: false, error: expect.stringMatching(/no such host|does not answer/) })
 })
 
@@ -146,4 +147,34 @@ test('a listener that is closed waits for no stream that nobody closes', async (
   await cleanup.disposeAsync()
   cleanup = new AsyncDisposableStack()
   expect(await until('the stream is ended', () => heard.closed)).toBeDefined()
+})
+
+describe('both families', () => {
+  test.each([
+    { host: '127.0.0.1', seen: '127.0.0.1' },
+    { host: '::1', seen: '::1' },
+  ])('a listener on :: is reached at $host', async ({ host, seen }) => {
+    const accepted: Stream[] = []
+    const listener = cleanup.use(await transport.listen({ host: '::', port: 0 }, (stream) => accepted.push(stream)))
+    const dialled = await dial(host, listener.port)
+    if (!dialled.ok) throw new Error(dialled.error)
+    const far = await until('the stream is accepted', () => accepted[0])
+    expect([formatIp(far.remote.address), formatIp(dialled.value.remote.address)]).toEqual([seen, seen])
+  })
+
+  test('a name with two addresses is reached at either; when at none, the reason names both', async () => {
+    const { port } = await rawServer(() => undefined)
+    const dialled = await dial('localhost', port)
+    if (!dialled.ok) throw new Error(dialled.error)
+    expect(formatIp(dialled.value.remote.address)).toBe('127.0.0.1')
+    await cleanup.disposeAsync()
+    cleanup = new AsyncDisposableStack()
+    const failed = await dial('localhost', port)
+    const addresses = (await lookup('localhost', { all: true })).map(({ address }) => address)
+    for (const address of addresses)
+      expect(failed).toMatchObject({
+        ok: false,
+        error: expect.stringContaining(`${addresses.length > 1 ? `${address}: ` : ''}connection refused`),
+      })
+  })
 })
