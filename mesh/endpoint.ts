@@ -11,13 +11,38 @@ export interface Endpoint {
   readonly port: number
 }
 
-/** A place to dial, as a person gave it. */
-export interface Target {
+/** A host and a port of it. */
+export interface Place {
   /** An IPv4 or IPv6 address, or a DNS name, in lower case; no brackets. */
   readonly host: string
   /** 1 to 65535. */
   readonly port: number
 }
+
+/** A mesh behind a web server: reached by WebSocket, plain or through TLS. */
+export interface WebTarget extends Place {
+  readonly scheme: WebScheme
+  /** Begins with a slash. */
+  readonly path: string
+}
+
+export type WebScheme = 'ws' | 'wss'
+
+/** What to dial, as a person gave it: a router's own port, or one behind a web server. */
+export type Target = Place | WebTarget
+
+/** Where a router answers on its own port; a web server in front of it may have another path for it. */
+export const WEB_PATH = '/weft'
+
+/** Ports of the web. */
+const WEB_PORTS: Readonly<Record<WebScheme, number>> = { ws: 80, wss: 443 }
+/** Longer ones are refused by many web servers, with the rest of the request. */
+const PATH_LENGTH_MAX = 1_024
+/** The characters of RFC 3986 that stand for themselves, in segments, and a query. */
+const PATH = /^(\/[\w.~!$&'()*+,;=:@%-]*)+(\?[\w.~!$&'()*+,;=:@%/?-]*)?$/
+/** A web client takes these away before it asks. */
+const DOT_SEGMENT = /\/(\.|%2e){1,2}(\/|\?|$)/i
+const WEB = /^(?<scheme>wss?):\/\/(?<authority>[^/?#]*)(?<path>.*)$/i
 
 /** The longest name that DNS can carry. */
 const HOST_LENGTH_MAX = 253
@@ -34,8 +59,13 @@ export function formatEndpoint({ address, port }: Endpoint): string {
 }
 
 /** The same text for the same place, as `formatEndpoint` writes it where the host is an address. */
-export function formatTarget({ host, port }: Target): string {
-  return hostPort(host, port)
+export function formatTarget(target: Target): string {
+  const place = hostPort(target.host, target.port)
+  return isWeb(target) ? `${target.scheme}://${place}${target.path}` : place
+}
+
+export function isWeb(target: Target): target is WebTarget {
+  return 'scheme' in target
 }
 
 export function isPort(port: number): boolean {
@@ -43,16 +73,30 @@ export function isPort(port: number): boolean {
 }
 
 /**
- * Parses `host`, `host:port`, an IPv6 address, or `[IPv6 address]:port`; the port is `MESH_PORT` when not given. The
- * error is a sentence for people.
+ * Parses `host`, `host:port`, an IPv6 address, `[IPv6 address]:port`, or `ws://` and `wss://` before one of these and
+ * a path after it. The port is `MESH_PORT`, or that of the web, when not given; the path is `WEB_PATH`. The error is a
+ * sentence for people.
  */
 export function parseTarget(text: string): Result<Target, string> {
+  const web = WEB.exec(text)?.groups
+  if (web !== undefined) return parseWeb(web)
   // An IPv6 address needs no brackets where no port follows.
   const isBare = !text.includes('[') && text.split(':').length > 2
   return parseAuthority(isBare ? `[${text}]` : text, MESH_PORT)
 }
 
-function parseAuthority(text: string, portUnlessGiven: number): Result<Target, string> {
+function parseWeb({ scheme = '', authority = '', path = '' }: Readonly<Record<string, string>>): Result<Target, string> {
+  const known = scheme.toLowerCase() === 'wss' ? 'wss' : 'ws'
+  if (authority.includes('@')) return err('a target takes no user name or password')
+  const place = parseAuthority(authority, WEB_PORTS[known])
+  if (!place.ok) return place
+  if (path !== '' && (path.length > PATH_LENGTH_MAX || !PATH.test(path) || DOT_SEGMENT.test(path))) {
+    return err(`not a path of a web server: ${JSON.stringify(path)}`)
+  }
+  return ok({ scheme: known, ...place.value, path: path === '' ? WEB_PATH : path })
+}
+
+function parseAuthority(text: string, portUnlessGiven: number): Result<Place, string> {
   const found = BRACKETED.exec(text) ?? PLAIN.exec(text)
   if (found === null) return err(`not a host, host:port or [address]:port: ${JSON.stringify(text)}`)
   const { host: name = '', port } = found.groups ?? {}

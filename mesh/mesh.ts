@@ -9,7 +9,7 @@ import type { Random } from './base/random.ts'
 import { assert } from './base/result.ts'
 import { Channels, type Outgoing } from './channels.ts'
 import type { CryptoSuite } from './crypto.ts'
-import { formatTarget, type Target } from './endpoint.ts'
+import { formatTarget, type Place, type Target } from './endpoint.ts'
 import { countFaults, type Faults } from './faults.ts'
 import { GOSSIP_MESSAGE_BYTES_MAX, type GossipPart, type GossipPort } from './gossip.ts'
 import { INSTANCE_BYTES, PROTOCOL } from './handshake.ts'
@@ -38,7 +38,7 @@ export interface MeshOptions extends MeshFacts {
   /** Only peers of the same cluster connect. */
   readonly cluster: string
   /** Port 0 takes any free one. */
-  readonly listen: Target
+  readonly listen: Place
   readonly targets: readonly Target[]
   /** What `records` told in an earlier life. It need not be trusted: records are signed; what is wrong with it is counted and skipped. */
   readonly known?: readonly Uint8Array[]

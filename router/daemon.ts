@@ -15,7 +15,7 @@ import { loadCrypto } from '../mesh/crypto.ts'
 import { formatTarget, parseTarget, type Target } from '../mesh/endpoint.ts'
 import { loadOrCreateIdentity } from '../mesh/identity-file.ts'
 import { Mesh } from '../mesh/mesh.ts'
-import { tcpTransport } from '../mesh/transport-tcp.ts'
+import { netTransport } from '../mesh/transport-net.ts'
 import { advertisedAddresses } from './addresses.ts'
 import type { Snapshot } from './api/contract.ts'
 import { ApiServer } from './api/server.ts'
@@ -33,6 +33,7 @@ import { Netlink } from './kernel/netlink.ts'
 import { keepKnownPeers, readKnownPeers } from './known-peers.ts'
 import { createLog } from './log.ts'
 import { ipamReport, routerReport } from './snapshot.ts'
+import { readAuthorities } from './tls.ts'
 
 /** The attachment of the node itself: the address from which it talks to pods. */
 const HOST_ATTACHMENT = attachmentKey('weft', 'host')
@@ -74,7 +75,7 @@ async function startRouter(config: Config, targets: readonly Target[], log: Logg
       listen: { host: '::', port: config.port },
       targets,
       known: await readKnownPeers(peersFile, log),
-      transport: tcpTransport({ clock, log }),
+      transport: netTransport({ clock, log, authorities: await readAuthorities(config.tlsAuthorities) }),
       crypto,
       clock,
       random: systemRandom,
@@ -206,7 +207,7 @@ function addressesOf(underlay: Ipv4, { advertise }: Config): readonly Ip[] {
 function targetOrThrow(text: string): Target {
   const target = parseTarget(text)
   if (target.ok) return target.value
-  throw new WeftError('USAGE', target.error, { hint: 'name a peer as HOST or HOST:PORT' })
+  throw new WeftError('USAGE', target.error, { hint: 'name a peer as HOST, HOST:PORT, [IPv6 address]:PORT or wss://HOST/PATH' })
 }
 
 /** Those of the texts that were targets. */
