@@ -56,6 +56,15 @@ async function runWeft(words: readonly string[], env: Readonly<Record<string, st
   )
 }
 
+/** Joins the underlays of these routers, which led nowhere so far, as cables to one switch in the namespace `hub`. */
+export async function joinUnderlays(hub: Netns, routers: readonly TestRouter[]): Promise<void> {
+  await hub.exec('sh', '-c', 'ip link set lo up; ip link add switch type bridge; ip link set switch up')
+  for (const [index, { ns }] of routers.entries()) {
+    await ns.exec('ip', 'link', 'set', 'wire', 'netns', hub.name, 'name', `port${index}`)
+    await hub.exec('ip', 'link', 'set', `port${index}`, 'master', 'switch', 'up')
+  }
+}
+
 /** A namespace with an underlay at `address`/24, and no router in it yet. */
 export async function makeRouter(address = '192.0.2.1'): Promise<TestRouter> {
   await using stack = new AsyncDisposableStack()
@@ -99,7 +108,7 @@ export async function makeRouter(address = '192.0.2.1'): Promise<TestRouter> {
 }
 
 function launch(ns: Netns, words: readonly string[]): Running {
-  const privileges = ['setpriv', '--bounding-set=-all,+net_admin', '--inh-caps=-all', '--no-new-privs', '--']
+  const privileges = ['setpriv', '--pdeathsig', 'KILL', '--bounding-set=-all,+net_admin', '--inh-caps=-all', '--no-new-privs', '--']
   const child = spawn('nsenter', [`--net=${ns.path}`, '--', ...privileges, process.execPath, MAIN, 'run', ...words], {
     stdio: ['ignore', 'pipe', 'pipe'],
   })
