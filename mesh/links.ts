@@ -171,7 +171,8 @@ export class Links implements Disposable {
     // The link is there before the connection can report anything: its handshake begins with bytes of ours only.
     const connection = new Connection(stream, goal !== undefined, this.#connectionPorts)
     this.#links.set(connection, { goal, halfOpen: goal === undefined ? this.#arrivals : undefined, peer: undefined })
-    this.#ports.changed()
+    // A stranger's handshake is told to whoever asks, but wakes nobody: in a flood that would be all that we do.
+    if (goal !== undefined) this.#ports.changed()
   }
 
   #isMember(address: Ip): boolean {
@@ -248,6 +249,7 @@ export class Links implements Disposable {
       log.debug(fields, 'connection not established')
     }
     if (link?.goal !== undefined) this.#record(link.goal, dialEvent(end, link.peer, wasEstablished))
+    else if (!wasEstablished) return
     changed()
     this.#planAt(clock.now())
   }

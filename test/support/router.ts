@@ -14,6 +14,8 @@ import { until } from './until.ts'
 
 const MAIN = fileURLToPath(new URL('../../router/main.ts', import.meta.url))
 const PLUGIN = fileURLToPath(new URL('../../build/weft-cni', import.meta.url))
+/** As setup.mjs runs it. */
+const FLAGS = ['--max-semi-space-size=1', '--heap-growing-percent=25']
 const run = promisify(execFile)
 
 export interface TestRouter extends AsyncDisposable {
@@ -109,7 +111,7 @@ export async function makeRouter(address = '192.0.2.1'): Promise<TestRouter> {
 
 function launch(ns: Netns, words: readonly string[]): Running {
   const privileges = ['setpriv', '--pdeathsig', 'KILL', '--bounding-set=-all,+net_admin', '--inh-caps=-all', '--no-new-privs', '--']
-  const child = spawn('nsenter', [`--net=${ns.path}`, '--', ...privileges, process.execPath, MAIN, 'run', ...words], {
+  const child = spawn('nsenter', [`--net=${ns.path}`, '--', ...privileges, process.execPath, ...FLAGS, MAIN, 'run', ...words], {
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   let text = ''
