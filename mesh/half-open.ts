@@ -1,8 +1,8 @@
 /**
  * Handshakes that others have under way with us: so many at a time, and so many from one place, that a stranger can
  * neither fill our memory nor keep peers out. Members have places of their own, which no stranger can take. When all
- * places are taken a newcomer still comes in: whoever holds the most of them loses its oldest, as a handshake that
- * means it takes milliseconds, and one that holds a place takes as long as it can.
+ * places are taken a newcomer still comes in: of those who have said nothing right so far, whoever holds the most places
+ * loses its oldest. A handshake that is meant takes milliseconds, and one that holds a place takes as long as it can.
  */
 import { formatNetwork, type Ip, networkOf } from './base/ip.ts'
 import { err, ok, type Result } from './base/result.ts'
@@ -41,8 +41,11 @@ export interface Admitted {
   readonly evicted: number | undefined
 }
 
-/** The error is a sentence for people. */
-export function admit(halfOpen: HalfOpen, { id, address, isMember }: Arrival): Result<Admitted, string> {
+/**
+ * The error is a sentence for people.
+ * @param earnest those whose first message was right: they keep their places.
+ */
+export function admit(halfOpen: HalfOpen, { id, address, isMember }: Arrival, earnest: ReadonlySet<number>): Result<Admitted, string> {
   const entry: Entry = { id, place: isMember ? address : networkOf(address), isMember }
   const rivals = halfOpen.filter((other) => other.isMember === isMember)
   const counts = new Map<Ip, number>()
@@ -50,9 +53,12 @@ export function admit(halfOpen: HalfOpen, { id, address, isMember }: Arrival): R
   if ((counts.get(entry.place) ?? 0) >= HALF_OPEN_PER_SOURCE_MAX) {
     return err(`${HALF_OPEN_PER_SOURCE_MAX} handshakes from ${formatNetwork(entry.place)} are under way`)
   }
-  if (rivals.length < (isMember ? HALF_OPEN_MEMBERS_MAX : HALF_OPEN_MAX)) return ok({ halfOpen: [...halfOpen, entry], evicted: undefined })
-  const most = Math.max(...counts.values())
-  const evicted = rivals.find(({ place }) => counts.get(place) === most)?.id
+  const limit = isMember ? HALF_OPEN_MEMBERS_MAX : HALF_OPEN_MAX
+  if (rivals.length < limit) return ok({ halfOpen: [...halfOpen, entry], evicted: undefined })
+  const idle = rivals.filter((other) => !earnest.has(other.id))
+  if (idle.length === 0) return err(`${limit} handshakes are under way`)
+  const most = Math.max(...idle.map(({ place }) => counts.get(place) ?? 0))
+  const evicted = idle.find(({ place }) => counts.get(place) === most)?.id
   return ok({ halfOpen: [...halfOpen.filter((other) => other.id !== evicted), entry], evicted })
 }
 

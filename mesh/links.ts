@@ -116,7 +116,7 @@ export class Links implements Disposable {
   accept(stream: Stream): void {
     const { address } = stream.remote
     this.#arrivals += 1
-    const admitted = admit(this.#halfOpen, { id: this.#arrivals, address, isMember: this.#isMember(address) })
+    const admitted = admit(this.#halfOpen, { id: this.#arrivals, address, isMember: this.#isMember(address) }, this.#earnest())
     if (this.#isClosed || !admitted.ok) {
       stream.close()
       if (!admitted.ok) this.#ports.faults.report('admission', { address: formatEndpoint(stream.remote) }, admitted.error)
@@ -178,6 +178,12 @@ export class Links implements Disposable {
   #isMember(address: Ip): boolean {
     this.#memberAddresses ??= new Set(this.#records.flatMap(({ addresses }) => addresses))
     return this.#memberAddresses.has(address)
+  }
+
+  /** Who has a handshake under way and has said something right: what is wrong ends it at once. */
+  #earnest(): ReadonlySet<number> {
+    const spoke = [...this.#links].filter(([connection]) => connection.traffic.messagesIn > 0)
+    return new Set(spoke.map(([, { halfOpen }]) => halfOpen).filter((arrival) => arrival !== undefined))
   }
 
   /** Ends a handshake that another one needs the place of. */

@@ -21,14 +21,15 @@ interface Door {
   readonly refused: readonly string[]
 }
 
+const nobody: ReadonlySet<number> = new Set()
 const closed: Door = { halfOpen: noneHalfOpen, admitted: [], evicted: [], refused: [] }
 
 /** Each begins a handshake; they are numbered from `firstId`. */
-function arrive(door: Door, addresses: readonly Ip[], { isMember = false, firstId = 1 } = {}): Door {
+function arrive(door: Door, addresses: readonly Ip[], { isMember = false, firstId = 1, earnest = nobody } = {}): Door {
   let { halfOpen } = door
   const [admitted, evicted, refused] = [[...door.admitted], [...door.evicted], [...door.refused]]
   for (const [index, address] of addresses.entries()) {
-    const result = admit(halfOpen, { id: firstId + index, address, isMember })
+    const result = admit(halfOpen, { id: firstId + index, address, isMember }, earnest)
     if (!result.ok) {
       refused.push(result.error)
       continue
@@ -73,6 +74,13 @@ test('when every source holds one place, the oldest gives way', () => {
   expect(door).toMatchObject({ refused: [], evicted: [1, 2] })
 })
 
+test('whoever has said something right keeps its place, however many it has', () => {
+  const full = arrive(closed, [...repeated(ipv4(1), 8), ...many(HALF_OPEN_MAX - 8, 100)])
+  expect(arrive(full, [ipv4(2)], { firstId: 1_000, earnest: new Set([1, 2, 3]) }).evicted).toEqual([4])
+  const all = new Set(full.admitted)
+  expect(arrive(full, [ipv4(2)], { firstId: 1_000, earnest: all })).toMatchObject({ evicted: [], refused: ['64 handshakes are under way'] })
+})
+
 test('strangers never take the place of a member', () => {
   const members = arrive(closed, many(HALF_OPEN_MEMBERS_MAX, 10_000), { isMember: true })
   const door = arrive(members, many(1_000), { firstId: 1_000 })
@@ -95,7 +103,7 @@ test('whatever comes and goes, the limits hold and nobody is lost', () => {
       let halfOpen = noneHalfOpen
       for (const [id, { address, isMember, leaves }] of steps.entries()) {
         const before = halfOpen.length
-        const result = admit(halfOpen, { id, address, isMember })
+        const result = admit(halfOpen, { id, address, isMember }, new Set([id - 1, id - 7]))
         if (result.ok) expect(result.value.halfOpen).toHaveLength(before + (result.value.evicted === undefined ? 1 : 0))
         halfOpen = result.ok ? result.value.halfOpen : halfOpen
         if (leaves) halfOpen = release(halfOpen, id)
