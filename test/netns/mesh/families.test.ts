@@ -6,11 +6,11 @@ import { until } from '../../support/until.ts'
 
 const LONG_MS = 60_000
 
-/** What the connections of a router say, once one is established. */
+/** What the connections of a router say, once one is established and its peer known. */
 function established(router: TestRouter): Promise<string> {
   return until('a connection is established', async () => {
     const { stdout } = await router.weft('status', 'connections')
-    return stdout.includes('established') ? stdout : undefined
+    return /established [0-9a-f]{16}\([ab]\)/.test(stdout) ? stdout : undefined
   })
 }
 

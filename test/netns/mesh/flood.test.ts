@@ -2,6 +2,7 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
 import { formatIpv4, type Ipv4, ipv4, parseIpv4 } from '../../../mesh/base/address.ts'
+import { seconds } from '../../../mesh/base/brand.ts'
 import { systemClock } from '../../../mesh/base/clock.ts'
 import { ask } from '../../../router/cli/client.ts'
 import { makeNetns } from '../../support/netns.ts'
@@ -17,6 +18,8 @@ const SOURCES = 100
 const GROWTH_BYTES_MAX = 20 * 1024 * 1024
 const JOIN_MS_MAX = 1_000
 const JOINS = 5
+/** On a machine that is busy with other things. */
+const FLOOD_MAX = seconds(60)
 
 /** The limit of a process that is to have too few, and how soon it is itself again. */
 const DESCRIPTORS = 64
@@ -41,18 +44,20 @@ function residentBytes({ child }: Running): number {
   return 1024 * Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1])
 }
 
-/** Its established connections: the nickname and the address of each. */
-async function friendsOf(router: TestRouter): Promise<readonly string[]> {
-  const { router: mesh } = await router.snapshot()
-  const established = mesh.connections.filter(({ state }) => state === 'established')
-  return established.map(({ nickname, address }) => `${nickname} ${address}`).sort()
+/** Its established connections, once it has so many or more and knows who they are with: the nickname and the address of each. */
+function friendsOf(router: TestRouter, count: number): Promise<readonly string[]> {
+  return until(`there are ${count} friends or more`, async () => {
+    const connections = (await router.snapshot().catch(() => undefined))?.router.connections ?? []
+    const established = connections.filter(({ state, nickname }) => state === 'established' && nickname !== '')
+    return established.length >= count ? established.map(({ nickname, address }) => `${nickname} ${address}`).sort() : undefined
+  })
 }
 
 /** Milliseconds until a router that knew nobody is a member. */
 async function timeToJoin(router: TestRouter, peer: string): Promise<number> {
   const before = systemClock.now()
   await ask(router.socket, 'POST', '/connect', { peers: [peer] })
-  await until('the newcomer is connected', async () => ((await friendsOf(router)).length > 0 ? true : undefined))
+  await friendsOf(router, 1)
   return systemClock.now() - before
 }
 
@@ -74,14 +79,14 @@ test('10,000 who talk nonsense and 500 who hardly talk: members stay, memory sta
   b.start('--nickname', 'b', '192.0.2.1')
   for (const [index, router] of newcomers.entries()) router.start('--nickname', `n${index}`)
   await b.ready()
-  const friends = await friendsOf(a)
-  expect(friends).toEqual([expect.stringContaining('b 192.0.2.2:')])
+  const before = await friendsOf(a, 1)
+  expect(before).toEqual([expect.stringContaining('b 192.0.2.2:')])
   for (const router of newcomers) await until('the newcomer listens', () => router.snapshot().catch(() => undefined))
 
   // Once through everything first: what that needs is not what a flood costs.
   for (let index = 0; index < 500; index += 1) await intrude(way(index), garbage[index % garbage.length] ?? new Uint8Array(1))
-  const before = residentBytes(running)
-  let most = before
+  const bytes = residentBytes(running)
+  let most = bytes
   using _crowd = drip(
     Array.from({ length: DRIPPING }, (_, index) => way(index)),
     (index) => (index % 2 === 0 ? HALF_FRAME : HALF_REQUEST),
@@ -97,18 +102,18 @@ test('10,000 who talk nonsense and 500 who hardly talk: members stay, memory sta
   const flood = Promise.all(Array.from({ length: AT_ONCE }, visit))
   const times: number[] = []
   for (const [index, router] of newcomers.entries()) {
-    await until('more visitors have come', () => (visits > ((index + 1) * VISITORS) / (JOINS + 1) ? true : undefined))
+    await until('more visitors have come', () => (visits > ((index + 1) * VISITORS) / (JOINS + 1) ? true : undefined), FLOOD_MAX)
     times.push(await timeToJoin(router, '192.0.2.1'))
   }
   await flood
-  const now = await friendsOf(a)
+  const after = await friendsOf(a, 1 + JOINS)
   expect(Math.max(...times)).toBeLessThan(JOIN_MS_MAX)
   // The same connection as before: it has the same address.
-  expect(now).toEqual([
-    ...friends,
+  expect(after).toEqual([
+    ...before,
     ...newcomers.map((_, index) => expect.stringMatching(new RegExp(`^n${index} 192\\.0\\.2\\.${index + 3}:`))),
   ])
-  expect(most - before).toBeLessThan(GROWTH_BYTES_MAX)
+  expect(most - bytes).toBeLessThan(GROWTH_BYTES_MAX)
 })
 
 test('a router that has no descriptor left for strangers keeps its members, and is itself again when they go', {
@@ -124,17 +129,17 @@ test('a router that has no descriptor left for strangers keeps its members, and 
   await a.ready()
   b.start('--nickname', 'b', '192.0.2.1')
   await b.ready()
-  const friends = await friendsOf(a)
+  const before = await friendsOf(a, 1)
   const quiet = descriptors(running)
   await hub.exec('prlimit', '--pid', String(running.child.pid), `--nofile=${DESCRIPTORS}:${DESCRIPTORS}`)
   {
     const ways = sources.map((source): Approach => ({ from: hub, source, to: A, port: 6783 }))
     using _crowd = drip(ways, () => HALF_FRAME)
     await until('the router has no descriptor left', () => (descriptors(running) >= DESCRIPTORS ? true : undefined))
-    expect(await friendsOf(b)).toHaveLength(1)
+    await friendsOf(b, 1)
   }
   const since = systemClock.now()
-  expect(await until('it answers again', () => friendsOf(a).catch(() => undefined))).toEqual(friends)
+  expect(await friendsOf(a, 1)).toEqual(before)
   await until('strangers are gone', () => (descriptors(running) <= quiet ? true : undefined))
   expect(systemClock.now() - since).toBeLessThan(RECOVERY_MS_MAX)
 })
