@@ -1,6 +1,6 @@
 /** All connections of this peer: accepts and dials, lets one live per other peer, and no more than there is room for. */
 
-import { CONNECTIONS_MAX, DIALLED_CONNECTIONS_MAX, whoMakesRoom } from './admission.ts'
+import { admit, CONNECTIONS_MAX, DIALLED_CONNECTIONS_MAX, type HalfOpen, noneHalfOpen, release, whoMakesRoom } from './admission.ts'
 import { type Millis, millis, type PeerName, seconds } from './base/brand.ts'
 import type { Clock } from './base/clock.ts'
 import type { Ip } from './base/ip.ts'
@@ -12,7 +12,6 @@ import { type Attempts, type DialEvent, type Goal, goalsOf, hasten, planDials, r
 import { chooseConnection, type Rival } from './duplicates.ts'
 import { formatEndpoint, formatTarget, type Target } from './endpoint.ts'
 import type { FaultCode, Faults } from './faults.ts'
-import { admit, type HalfOpen, noneHalfOpen, release } from './half-open.ts'
 import type { Authenticated, HandshakeOptions } from './handshake.ts'
 import type { GossipMessage } from './messages.ts'
 import type { Neighbour, PeerRecord } from './record.ts'
