@@ -2,7 +2,7 @@
 import { type Millis, seconds } from './base/brand.ts'
 import { atMoment, type Clock } from './base/clock.ts'
 import { unreachable } from './base/result.ts'
-import type { Endpoint } from './endpoint.ts'
+import type { Endpoint, WebScheme } from './endpoint.ts'
 import { encodeFrame, FRAME_BYTES_MAX, FRAME_BYTES_MAX_BEFORE_AUTH, FrameDecoder } from './framing.ts'
 import {
   type Authenticated,
@@ -116,6 +116,11 @@ export class Connection {
 
   get remote(): Endpoint {
     return this.#stream.remote
+  }
+
+  /** How it travels, when not by plain TCP. */
+  get via(): WebScheme | undefined {
+    return this.#stream.via
   }
 
   /** Who it is with and since when, while it is established. */

@@ -1,15 +1,15 @@
 /** The mesh: who the other peers are, connections with them, and gossip over these. One per process; everything else only configures it. */
-import type { Ipv4 } from './base/address.ts'
 import { type Millis, millis, type PeerName, seconds } from './base/brand.ts'
 import { toHex } from './base/bytes.ts'
 import { atMoment, type Clock } from './base/clock.ts'
 import { WeftError } from './base/errors.ts'
+import type { Ip } from './base/ip.ts'
 import type { Logger } from './base/log.ts'
 import { pick, type Random } from './base/random.ts'
 import { assert } from './base/result.ts'
 import { type ChannelMessage, Channels } from './channels.ts'
 import type { CryptoSuite } from './crypto.ts'
-import { formatTarget, type Target } from './endpoint.ts'
+import { formatTarget, type Place, type Target } from './endpoint.ts'
 import { countFaults, type Faults } from './faults.ts'
 import { GOSSIP_MESSAGE_BYTES_MAX, type GossipPart, type GossipPort } from './gossip.ts'
 import { INSTANCE_BYTES, PROTOCOL } from './handshake.ts'
@@ -30,8 +30,8 @@ import { View } from './view.ts'
 
 /** What the rest of the router finds out about this node, for the others to know. */
 export interface MeshFacts {
-  /** Underlay addresses, best first, at most `ADDRESSES_MAX`. */
-  readonly addresses: readonly Ipv4[]
+  /** Underlay addresses of either family, best first, at most `ADDRESSES_MAX`. */
+  readonly addresses: readonly Ip[]
   readonly mtuBytes: number
   readonly zone: string | undefined
 }
@@ -45,7 +45,7 @@ export interface MeshOptions extends MeshFacts {
   /** The secrets of the cluster as they are now: only who has one of them connects. */
   readonly keyring: () => Keyring
   /** Port 0 takes any free one. */
-  readonly listen: Target
+  readonly listen: Place
   readonly targets: readonly Target[]
   /** What `records` told in an earlier life. It need not be trusted: records are signed; what is wrong with it is counted and skipped. */
   readonly known?: readonly Uint8Array[]

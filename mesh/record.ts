@@ -4,11 +4,13 @@
  *
  *   signed    = [format, publicKey, incarnation, version, nickname, [address…], port, mtuBytes, zone|nil,
  *                [[name, address, port, outbound]…], dataKey, [keyId…], left]     (MessagePack; later versions may add fields)
+ *   address   = a number of 32 bits for IPv4, 16 bytes for IPv6
  *   signature = Ed25519(domain ‖ signed)
  */
-import { type Ipv4, ipv4 } from './base/address.ts'
+import { ipv4 } from './base/address.ts'
 import type { PeerName } from './base/brand.ts'
 import { bytesEqual, concatBytes, fromHex, toHex } from './base/bytes.ts'
+import { type Ip, ipv6Bytes, ipv6FromBytes, isIpv4 } from './base/ip.ts'
 import { err, ok, type Result } from './base/result.ts'
 import { decodeWire, encodeWire, type WireValue } from './base/wire.ts'
 import { type CryptoSuite, DATA_KEY_BYTES, PUBLIC_KEY_BYTES, SIGNATURE_BYTES } from './crypto.ts'
@@ -29,8 +31,8 @@ export interface PeerRecord {
   readonly version: number
   /** For people: 1 to 63 printable characters; need not be unique. */
   readonly nickname: string
-  /** Underlay addresses at which others may reach it, best first. */
-  readonly addresses: readonly Ipv4[]
+  /** Underlay addresses of either family at which others may reach it, best first. */
+  readonly addresses: readonly Ip[]
   /** Where its mesh listens, at each of the addresses. */
   readonly port: number
   /** MTU of its underlay. */
@@ -123,8 +125,8 @@ export function parseRecord(signed: Uint8Array, signature: Uint8Array, crypto: C
 /** The bytes that are to be signed. */
 export function encodeRecord(facts: RecordFacts, { keys: { publicKey }, dataKeys }: Identity): Uint8Array {
   const { incarnation, version, nickname, addresses, port, mtuBytes, zone, neighbours, keyIds, hasLeft } = facts
-  const links = neighbours.map((neighbour) => [fromHex(neighbour.name), neighbour.address, neighbour.port, neighbour.outbound])
-  const places = [addresses, port, mtuBytes, zone, links]
+  const links = neighbours.map((neighbour) => [fromHex(neighbour.name), encodeIp(neighbour.address), neighbour.port, neighbour.outbound])
+  const places = [addresses.map(encodeIp), port, mtuBytes, zone, links]
   return encodeWire([FORMAT, publicKey, incarnation, version, nickname, ...places, dataKeys.publicKey, keyIds.map(encodeKeyId), hasLeft])
 }
 
@@ -136,7 +138,8 @@ function readRecord(fields: readonly WireValue[], crypto: CryptoSuite): PeerReco
   const name = peerNameOf(publicKey, crypto)
   if (!isCount(incarnation) || !isCount(version)) return `the record of ${name} has no proper version`
   if (typeof nickname !== 'string' || !isPrintable(nickname, NICKNAME_LENGTH_MAX)) return `the record of ${name} has no proper nickname`
-  if (!isAddressList(addresses)) return `the record of ${name} has no proper addresses`
+  const places = readAddresses(addresses)
+  if (places === undefined) return `the record of ${name} has no proper addresses`
   if (typeof port !== 'number' || !isPort(port)) return `the record of ${name} has no proper port`
   if (!isWhole(mtuBytes, MTU_BYTES_MIN, MTU_BYTES_MAX)) return `the record of ${name} has no proper MTU`
   if (!isZone(zone)) return `the record of ${name} has no proper zone`
@@ -146,8 +149,7 @@ function readRecord(fields: readonly WireValue[], crypto: CryptoSuite): PeerReco
   if (!isKeyIdList(keyIds)) return `the record of ${name} has no proper key ids`
   if (typeof left !== 'boolean') return `the record of ${name} does not tell whether it has left`
   const keys = { publicKey: new Uint8Array(publicKey), dataKey: new Uint8Array(dataKey), keyIds: keyIds.map(decodeKeyId) }
-  const places = { addresses: addresses.map(ipv4), port, mtuBytes, zone, neighbours: links }
-  return { name, incarnation, version, nickname, ...keys, ...places, hasLeft: left }
+  return { name, incarnation, version, nickname, ...keys, addresses: places, port, mtuBytes, zone, neighbours: links, hasLeft: left }
 }
 
 function readNeighbours(list: WireValue): readonly Neighbour[] | undefined {
@@ -157,14 +159,17 @@ function readNeighbours(list: WireValue): readonly Neighbour[] | undefined {
 }
 
 function readNeighbour(item: WireValue): Neighbour | undefined {
-  const [name, address, port, outbound] = Array.isArray(item) ? (item as readonly WireValue[]) : []
-  if (!isBytes(name, NAME_BYTES) || !isAddress(address)) return undefined
+  const [name, place, port, outbound] = Array.isArray(item) ? (item as readonly WireValue[]) : []
+  const address = readIp(place)
+  if (!isBytes(name, NAME_BYTES) || address === undefined) return undefined
   if (typeof port !== 'number' || !isPort(port) || typeof outbound !== 'boolean') return undefined
-  return { name: toHex(name) as PeerName, address: ipv4(address), port, outbound }
+  return { name: toHex(name) as PeerName, address, port, outbound }
 }
 
-function isAddressList(value: WireValue): value is readonly number[] {
-  return Array.isArray(value) && value.length <= ADDRESSES_MAX && (value as readonly WireValue[]).every(isAddress)
+function readAddresses(list: WireValue): readonly Ip[] | undefined {
+  if (!Array.isArray(list) || list.length > ADDRESSES_MAX) return undefined
+  const addresses = (list as readonly WireValue[]).map(readIp)
+  return addresses.every((address) => address !== undefined) ? addresses : undefined
 }
 
 /** As many as a keyring has at most. */
@@ -174,8 +179,18 @@ function isKeyIdList(value: WireValue): value is readonly Uint8Array[] {
   return Array.isArray(value) && value.length <= KEY_IDS_MAX && (value as readonly WireValue[]).every((id) => isBytes(id, KEY_ID_BYTES))
 }
 
-function isAddress(value: WireValue): value is number {
-  return isWhole(value, 0, 0xffff_ffff)
+function encodeIp(address: Ip): WireValue {
+  return isIpv4(address) ? address : ipv6Bytes(address)
+}
+
+function readIp(value: WireValue): Ip | undefined {
+  if (isWhole(value, 0, 0xffff_ffff)) return ipv4(value)
+  if (!(value instanceof Uint8Array)) return undefined
+  try {
+    return ipv6FromBytes(value)
+  } catch {
+    return undefined
+  }
 }
 
 function isZone(value: WireValue): value is string | undefined {

@@ -9,7 +9,7 @@ import type { Living } from './view.ts'
 
 /** In Weave Net's words. Times are wall time. */
 export type ConnectionStatus = {
-  /** host:port of the other side: as we see it, or as we dial it. */
+  /** host:port of the other side: as we see it, after its scheme when that is of the web; or as we dial it. */
   readonly address: string
   readonly outbound: boolean
 } & (
@@ -70,8 +70,8 @@ function byAddress(a: ConnectionStatus, b: ConnectionStatus): number {
 }
 
 function liveStatus(connection: Connection, { nickname }: ConnectionView): ConnectionStatus {
-  const { remote, outbound, established } = connection
-  const address = formatEndpoint(remote)
+  const { remote, via, outbound, established } = connection
+  const address = via === undefined ? formatEndpoint(remote) : `${via}://${formatEndpoint(remote)}`
   if (established === undefined) return { address, outbound, state: 'pending' }
   const { name } = established.peer
   return { address, outbound, state: 'established', since: established.sinceWall, name, nickname: nickname(name) }

@@ -27,6 +27,8 @@ export interface Config {
   readonly advertise: Ipv4 | undefined
   /** The MTU of the underlay; undefined = that of the interface with the underlay address. */
   readonly mtuBytes: number | undefined
+  /** A file with certificates of authorities for `wss://` targets; undefined = those of the system alone. */
+  readonly tlsAuthorities: string | undefined
   readonly logLevel: LogLevel
 }
 
@@ -137,6 +139,13 @@ export const OPTIONS: { readonly [K in keyof Config]: OptionRow<Config[K]> } = {
     fallbackText: "the interface's",
     parse: (text) => wholeNumber(text, MTU_BYTES_MIN, MTU_BYTES_MAX),
   },
+  tlsAuthorities: {
+    flags: '--tls-ca <file>',
+    description: 'certificates (PEM) of authorities to trust for wss:// peers, besides those of the system',
+    fallback: () => undefined,
+    fallbackText: 'none',
+    parse: (text) => resolve(text),
+  },
   logLevel: {
     flags: '--log-level <level>',
     description: LOG_LEVELS.join(', '),
@@ -185,6 +194,7 @@ export function parseConfig(
     ipamInit: read('ipamInit'),
     advertise: read('advertise'),
     mtuBytes: read('mtuBytes'),
+    tlsAuthorities: read('tlsAuthorities'),
     logLevel: read('logLevel'),
   })
 }

@@ -1,19 +1,22 @@
 /** The router: builds every part in order, lets them know each other, and takes them down in reverse. */
 import { flushCompileCache } from 'node:module'
+import { networkInterfaces } from 'node:os'
 import { attachmentKey } from '../ipam/attachment.ts'
 import { Ipam } from '../ipam/ipam.ts'
 import { parseIpamInit } from '../ipam/seed.ts'
-import { formatIpv4 } from '../mesh/base/address.ts'
+import { formatIpv4, type Ipv4 } from '../mesh/base/address.ts'
 import type { PeerName } from '../mesh/base/brand.ts'
 import { type Clock, systemClock } from '../mesh/base/clock.ts'
 import { WeftError } from '../mesh/base/errors.ts'
+import { type Ip, isIpv4 } from '../mesh/base/ip.ts'
 import type { Logger } from '../mesh/base/log.ts'
 import { systemRandom } from '../mesh/base/random.ts'
 import { loadCrypto } from '../mesh/crypto.ts'
 import { formatTarget, parseTarget, type Target } from '../mesh/endpoint.ts'
 import { loadOrCreateIdentity } from '../mesh/identity-file.ts'
 import { Mesh } from '../mesh/mesh.ts'
-import { tcpTransport } from '../mesh/transport-tcp.ts'
+import { netTransport } from '../mesh/transport-net.ts'
+import { advertisedAddresses } from './addresses.ts'
 import type { Snapshot } from './api/contract.ts'
 import type { ApiPorts } from './api/handlers.ts'
 import { ApiServer } from './api/server.ts'
@@ -33,6 +36,7 @@ import { keepKnownPeers, readKnownPeers } from './known-peers.ts'
 import { createLog } from './log.ts'
 import { loadSecrets } from './secrets.ts'
 import { ipamReport, routerReport } from './snapshot.ts'
+import { readAuthorities } from './tls.ts'
 
 /** The attachment of the node itself: the address from which it talks to pods. */
 const HOST_ATTACHMENT = attachmentKey('weft', 'host')
@@ -75,15 +79,15 @@ async function startRouter(config: Config, targets: readonly Target[], log: Logg
       nickname: config.nickname,
       cluster: config.cluster,
       keyring: () => keys.keyring,
-      listen: { host: '0.0.0.0', port: config.port },
+      listen: { host: '::', port: config.port },
       targets,
       known: await readKnownPeers(peersFile, log),
-      transport: tcpTransport({ clock, log }),
+      transport: netTransport({ clock, log, authorities: await readAuthorities(config.tlsAuthorities) }),
       crypto,
       clock,
       random: systemRandom,
       log,
-      addresses: [underlay.address],
+      addresses: addressesOf(underlay.address, config),
       mtuBytes: underlay.mtuBytes,
       zone: undefined,
     }),
@@ -117,8 +121,8 @@ async function serve(parts: Parts, stack: AsyncDisposableStack): Promise<void> {
       clock,
       log,
       wants: () => wantsOf(parts),
-      peers: () => mesh.peers().flatMap((record) => (record.name === mesh.name ? [] : record.addresses)),
-      onUnderlay: ({ address, mtuBytes }) => mesh.publish({ addresses: [address], mtuBytes }),
+      peers: () => mesh.peers().flatMap((record) => (record.name === mesh.name ? [] : record.addresses.filter(isIpv4))),
+      onUnderlay: ({ address, mtuBytes }) => mesh.publish({ addresses: addressesOf(address, config), mtuBytes }),
     }),
   )
   stack.use(mesh.onChange(() => datapath.kick()))
@@ -168,7 +172,8 @@ function keyPorts(keys: KeyRotation): Pick<ApiPorts, 'keys' | 'rotateKeys'> {
 
 function wantsOf({ config, mesh, ipam }: Parts): PassInput {
   const destinations = mesh.peers().flatMap(({ name, addresses, mtuBytes }): [PeerName, Destination][] => {
-    const [underlay] = addresses
+    // Pods' packets travel over IPv4 only; the mesh uses every address.
+    const underlay = addresses.find(isIpv4)
     return underlay === undefined ? [] : [[name, { peer: name, underlay, mtuBytes }]]
   })
   return {
@@ -211,10 +216,15 @@ async function underlayOrThrow(netlink: Netlink, config: Config): Promise<Underl
   throw new WeftError('STATE', found.error, { hint: 'name the address with --advertise' })
 }
 
+/** Where peers find us. An address that a person has named is the only one. */
+function addressesOf(underlay: Ipv4, { advertise }: Config): readonly Ip[] {
+  return advertise === undefined ? advertisedAddresses(underlay, networkInterfaces()) : [underlay]
+}
+
 function targetOrThrow(text: string): Target {
   const target = parseTarget(text)
   if (target.ok) return target.value
-  throw new WeftError('USAGE', target.error, { hint: 'name a peer as HOST or HOST:PORT' })
+  throw new WeftError('USAGE', target.error, { hint: 'name a peer as HOST, HOST:PORT, [IPv6 address]:PORT or wss://HOST/PATH' })
 }
 
 /** Those of the texts that were targets. */

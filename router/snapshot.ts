@@ -3,6 +3,7 @@
 import type { Ipam } from '../ipam/ipam.ts'
 import { formatIpv4 } from '../mesh/base/address.ts'
 import type { PeerName } from '../mesh/base/brand.ts'
+import { formatIp } from '../mesh/base/ip.ts'
 import { formatEndpoint, formatTarget } from '../mesh/endpoint.ts'
 import type { Mesh } from '../mesh/mesh.ts'
 import type { PeerRecord } from '../mesh/record.ts'
@@ -52,7 +53,7 @@ function peerReport(record: PeerRecord, nicknames: ReadonlyMap<PeerName, string>
     nickname,
     incarnation,
     version,
-    addresses: addresses.map(formatIpv4),
+    addresses: addresses.map(formatIp),
     port,
     mtuBytes,
     connections: neighbours.map((neighbour) => ({

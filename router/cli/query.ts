@@ -39,7 +39,7 @@ function reportCommand(io: CliIo): Command {
 
 function connectCommand(io: CliIo): Command {
   return query('connect', 'dial other peers, and keep dialling them')
-    .argument('<peer...>', 'HOST or HOST:PORT')
+    .argument('<peer...>', 'HOST, HOST:PORT or wss://HOST/PATH')
     .option('--replace', 'forget all targets given before')
     .action(async (peers: readonly string[], { socket, json, replace = false }: QueryOptions & { readonly replace?: boolean }) => {
       const answer = refuseErrors(await ask(socket, 'POST', '/connect', { peers, replace }))

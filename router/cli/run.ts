@@ -6,7 +6,7 @@ import type { CliIo } from './io.ts'
 export function runCommand(io: CliIo): Command {
   const command = new Command('run')
     .description('run the router of this node, until SIGTERM')
-    .argument('[peer...]', 'HOST or HOST:PORT of other routers: one is enough, it tells of the others')
+    .argument('[peer...]', 'HOST, HOST:PORT or wss://HOST/PATH of other routers: one is enough, it tells of the others')
   for (const [key, row] of Object.entries(OPTIONS)) {
     const notes = [`default: ${row.fallbackText ?? row.fallback()}`, ...(row.env === undefined ? [] : [`env: ${row.env}`])]
     command.option(row.flags, `${row.description} (${notes.join('; ')})`)

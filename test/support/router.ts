@@ -18,6 +18,8 @@ import { until } from './until.ts'
 
 const MAIN = fileURLToPath(new URL('../../router/main.ts', import.meta.url))
 const PLUGIN = fileURLToPath(new URL('../../build/weft-cni', import.meta.url))
+/** As setup.mjs runs it. */
+const FLAGS = ['--max-semi-space-size=1', '--heap-growing-percent=25']
 const run = promisify(execFile)
 
 export interface TestRouter extends AsyncDisposable {
@@ -58,6 +60,15 @@ async function runWeft(words: readonly string[], env: Readonly<Record<string, st
     ({ stdout, stderr }) => ({ status: 0, stdout, stderr }),
     (error: { code: number; stdout: string; stderr: string }) => ({ status: error.code, stdout: error.stdout, stderr: error.stderr }),
   )
+}
+
+/** Joins the underlays of these routers, which led nowhere so far, as cables to one switch in the namespace `hub`. */
+export async function joinUnderlays(hub: Netns, routers: readonly TestRouter[]): Promise<void> {
+  await hub.exec('sh', '-c', 'ip link set lo up; ip link add switch type bridge; ip link set switch up')
+  for (const [index, { ns }] of routers.entries()) {
+    await ns.exec('ip', 'link', 'set', 'wire', 'netns', hub.name, 'name', `port${index}`)
+    await hub.exec('ip', 'link', 'set', `port${index}`, 'master', 'switch', 'up')
+  }
 }
 
 /** A namespace with an underlay at `address`/24, and no router in it yet. */
@@ -105,8 +116,8 @@ export async function makeRouter(address = '192.0.2.1'): Promise<TestRouter> {
 }
 
 function launch(ns: Netns, words: readonly string[]): Running {
-  const privileges = ['setpriv', '--bounding-set=-all,+net_admin', '--inh-caps=-all', '--no-new-privs', '--']
-  const child = spawn('nsenter', [`--net=${ns.path}`, '--', ...privileges, process.execPath, MAIN, 'run', ...words], {
+  const privileges = ['setpriv', '--pdeathsig', 'KILL', '--bounding-set=-all,+net_admin', '--inh-caps=-all', '--no-new-privs', '--']
+  const child = spawn('nsenter', [`--net=${ns.path}`, '--', ...privileges, process.execPath, ...FLAGS, MAIN, 'run', ...words], {
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   let text = ''

@@ -8,7 +8,7 @@ import { millis } from '../../../mesh/base/brand.ts'
 import { systemClock } from '../../../mesh/base/clock.ts'
 import { err, ok } from '../../../mesh/base/result.ts'
 import { loadCrypto } from '../../../mesh/crypto.ts'
-import { formatTarget } from '../../../mesh/endpoint.ts'
+import { formatTarget, type Target, WEB_PATH } from '../../../mesh/endpoint.ts'
 import type { GossipPart } from '../../../mesh/gossip.ts'
 import type { Mesh, MeshOptions } from '../../../mesh/mesh.ts'
 import { keyOf, keyringOf } from '../../support/keyrings.ts'
@@ -67,6 +67,17 @@ test('three peers that know one address find each other and agree', async () => 
   expect(a.status()).toMatchObject({ peers: 3, faults: {}, protocol: { min: 2, max: 2 } })
 })
 
+test('peers that dial the port as a web server are peers like all others, and their connections say how they travel', async () => {
+  const a = await start('a')
+  const target: Target = { scheme: 'ws', ...targetOf(a), path: WEB_PATH }
+  const b = await start('b', { targets: [target] })
+  await until('they agree', () => sees(a, 'b') && sees(b, 'a') && agree([a, b]))
+  const [atA, atB] = [a.connections(), b.connections()]
+  expect(atB).toMatchObject([{ address: `ws://127.0.0.1:${a.port}`, outbound: true, state: 'established', nickname: 'a' }])
+  expect(atA).toMatchObject([{ address: expect.stringMatching(/^ws:\/\/127\.0\.0\.1:\d+$/), outbound: false, nickname: 'b' }])
+  expect([b.status().targets, a.status().faults, b.status().faults]).toEqual([[formatTarget(target)], {}, {}])
+})
+
 test('a change is seen everywhere, and told to those who listen once per turn', async () => {
   const a = await start('a')
   const b = await start('b', { targets: [targetOf(a)] })
@@ -105,7 +116,7 @@ describe('what cannot be reached is told in Weave Net\u2019s words', () => {
       address: formatTarget(target),
       outbound: true,
       state: 'failed',
-      reason: `dial tcp4 ${formatTarget(target)}: connection refused`,
+      reason: `dial tcp ${formatTarget(target)}: connection refused`,
       retryAt: expect.any(Number),
     })
     a.forget([target])
@@ -274,7 +285,7 @@ describe('strangers on the port', () => {
     { name: 'an oversized frame', bytes: Uint8Array.of(0, 0, 4, 1), fault: 'frame' },
     { name: 'an empty frame', bytes: Uint8Array.of(0, 0, 0, 0), fault: 'frame' },
     { name: 'a frame that is no hello', bytes: Uint8Array.of(0, 0, 0, 2, 1, 2), fault: 'handshake' },
-    { name: 'HTTP', bytes: new TextEncoder().encode('GET / HTTP/1.1\r\n\r\n'), fault: 'frame' },
+    { name: 'TLS', bytes: Uint8Array.of(0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3), fault: 'frame' },
   ] as const)('$name ends that connection, is counted, and touches nobody else', async ({ bytes, fault }) => {
     const { a, isUntouched } = await friends()
     const intruder = await intrude(a.port)

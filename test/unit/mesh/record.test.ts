@@ -1,27 +1,30 @@
 /** Records: what a peer says of itself survives the wire, and nothing that it has not said passes for its own. */
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { ipv4 } from '../../../mesh/base/address.ts'
 import { seededRandom } from '../../../mesh/base/random.ts'
 import { encodeWire, type WireValue } from '../../../mesh/base/wire.ts'
 import { loadCrypto } from '../../../mesh/crypto.ts'
 import { compareRecords, isConflict, isRecordGenuine, parseRecord, type RecordFacts } from '../../../mesh/record.ts'
 import { keyOf } from '../../support/keyrings.ts'
-import { identityOf, plainFacts, recordOf, withBitFlipped } from '../../support/mesh-records.ts'
+import { anyIp, identityOf, plainFacts, recordOf, withBitFlipped } from '../../support/mesh-records.ts'
 import { simCrypto } from '../../support/sim/crypto.ts'
 
 const crypto = simCrypto(seededRandom(1))
 const identity = identityOf(1, crypto)
 
 const text = fc.stringMatching(/^[ -~]{1,63}$/)
-const address = fc.nat(0xffff_ffff).map(ipv4)
 const port = fc.integer({ min: 1, max: 65_535 })
-const neighbour = fc.record({ name: fc.nat(255).map((index) => identityOf(index, crypto).name), address, port, outbound: fc.boolean() })
+const neighbour = fc.record({
+  name: fc.nat(255).map((index) => identityOf(index, crypto).name),
+  address: anyIp,
+  port,
+  outbound: fc.boolean(),
+})
 const facts: fc.Arbitrary<RecordFacts> = fc.record({
   incarnation: fc.integer({ min: 1, max: 2 ** 52 }),
   version: fc.integer({ min: 1, max: 2 ** 52 }),
   nickname: text,
-  addresses: fc.array(address, { maxLength: 8 }),
+  addresses: fc.array(anyIp, { maxLength: 8 }),
   port,
   mtuBytes: fc.integer({ min: 576, max: 65_535 }),
   zone: fc.option(text, { nil: undefined }),
@@ -91,6 +94,8 @@ describe('refused', () => {
     [new Uint8Array(4)],
   ]
   const name = identity.name
+  const mapped = Uint8Array.of(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255, 1, 2, 3, 4)
+  const linkLocal = Uint8Array.of(0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1)
   test('the table below begins from a good record', () => {
     expect(parseRecord(encodeWire(good), new Uint8Array(64), crypto).ok).toBe(true)
   })
@@ -104,6 +109,9 @@ describe('refused', () => {
     { what: 'a nickname of 64', at: 4, value: 'a'.repeat(64), detail: `the record of ${name} has no proper nickname` },
     { what: 'nine addresses', at: 5, value: [1, 2, 3, 4, 5, 6, 7, 8, 9], detail: `the record of ${name} has no proper addresses` },
     { what: 'an address of 33 bits', at: 5, value: [2 ** 32], detail: `the record of ${name} has no proper addresses` },
+    { what: 'an address of 15 bytes', at: 5, value: [new Uint8Array(15)], detail: `the record of ${name} has no proper addresses` },
+    { what: 'IPv4 as IPv6', at: 5, value: [mapped], detail: `the record of ${name} has no proper addresses` },
+    { what: 'a link-local address', at: 5, value: [linkLocal], detail: `the record of ${name} has no proper addresses` },
     { what: 'port 0', at: 6, value: 0, detail: `the record of ${name} has no proper port` },
     { what: 'a tiny MTU', at: 7, value: 575, detail: `the record of ${name} has no proper MTU` },
     { what: 'a zone of nothing', at: 8, value: '', detail: `the record of ${name} has no proper zone` },

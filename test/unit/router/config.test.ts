@@ -20,6 +20,7 @@ describe('the configuration', () => {
       ipamInit: '',
       advertise: undefined,
       mtuBytes: undefined,
+      tlsAuthorities: undefined,
       logLevel: 'info',
     })
     expect(Object.isFrozen(config)).toBe(true)

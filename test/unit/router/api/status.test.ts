@@ -130,6 +130,20 @@ describe('the status text', () => {
     )
   })
 
+  test('says how a connection travels, and keeps its columns', () => {
+    const [, plain] = snapshot.router.connections
+    if (plain === undefined) throw new Error('there are connections')
+    const addresses = ['wss://mesh.example:443', '[2001:db8::1]:6783', '198.18.0.3:41000']
+    expect(renderConnections(addresses.map((address) => ({ ...plain, address })))).toBe(
+      [
+        '<- 198.18.0.3:41000       established cccccccccccccccc(c)',
+        '<- [2001:db8::1]:6783     established cccccccccccccccc(c)',
+        '<- wss://mesh.example:443 established cccccccccccccccc(c)',
+        '',
+      ].join('\n'),
+    )
+  })
+
   test('lists peers by name with their connections', () => {
     expect(renderPeers(snapshot.router.peers)).toBe(
       [
