@@ -61,7 +61,8 @@ export class View implements Disposable {
   }
 
   livenessOf(name: PeerName): Liveness {
-    return name === this.#ports.self || this.#topology.nextHops.has(name) ? 'alive' : (this.#doubts.get(name)?.kind ?? 'suspect')
+    if (name === this.#ports.self) return 'alive'
+    return this.#doubts.get(name)?.kind ?? (this.#topology.nextHops.has(name) ? 'alive' : 'suspect')
   }
 
   living(): Living {

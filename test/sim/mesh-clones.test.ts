@@ -1,7 +1,7 @@
 /** Two live peers with one identity key, as when a machine was cloned with its state: nobody else suffers, and it is named. */
 import { describe, expect, test } from 'vitest'
 import { seconds } from '../../mesh/base/brand.ts'
-import { type SimPeer, simCluster } from '../support/sim/mesh.ts'
+import { SimCluster, type SimPeer } from '../support/sim/mesh.ts'
 
 function messages(peers: readonly SimPeer[]): number {
   return peers.reduce((sum, { mesh }) => sum + mesh.status().traffic.messagesOut, 0)
@@ -9,7 +9,7 @@ function messages(peers: readonly SimPeer[]): number {
 
 describe.each([1, 5])('a copy of a peer, seed %i', (seed) => {
   test('is found out, and costs the others little', async () => {
-    const cluster = simCluster(seed)
+    const cluster = new SimCluster(seed)
     const others = [await cluster.start(1, []), await cluster.start(2, [1]), await cluster.start(3, [1])]
     const original = await cluster.start(4, [1])
     cluster.clock.advance(seconds(20))
@@ -18,7 +18,7 @@ describe.each([1, 5])('a copy of a peer, seed %i', (seed) => {
     cluster.clock.advance(seconds(120))
     const atRest = messages(others) - quiet
 
-    const copy = await cluster.start(5, [1, 2, 4], 4)
+    const copy = await cluster.start(5, [1, 2, 4], { identityOf: 4 })
     cluster.clock.advance(seconds(20))
     const before = messages(others)
     cluster.clock.advance(seconds(120))

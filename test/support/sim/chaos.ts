@@ -59,6 +59,7 @@ export async function chaos(seed: number): Promise<ChaosRun> {
   if (world.violations.length === 0) world.tellNews()
   if (world.violations.length === 0) world.writeLetters()
   if (world.violations.length === 0) world.rest()
+  if (world.violations.length === 0) world.stall()
   if (world.violations.length === 0) await world.partings()
   return { violations: world.violations, happened: world.happened, hash: world.hash() }
 }
@@ -89,6 +90,8 @@ class World {
   }
 
   async suffer(): Promise<void> {
+    // Whoever has found the others needs nobody's word any more on where they are.
+    if (this.#random() < 0.5) for (const { mesh } of this.#members) mesh.connect([], { replace: true })
     const kinds = FAULTS.filter(() => this.#random() < 0.5)
     const end = this.#cluster.clock.now() + CHAOS
     while (this.#cluster.clock.now() < end) {
@@ -154,6 +157,15 @@ class World {
       const wanted = Math.min(8, this.#members.length - 1)
       if (Math.min(...degrees) < wanted) this.violations.push(`a peer has ${Math.min(...degrees)} connections at rest, not ${wanted}`)
     }
+  }
+
+  /** A process that gets no processor is not dead: its host answers for it. */
+  stall(): void {
+    const confirmed = (): number => this.#members.reduce((sum, { mesh }) => sum + mesh.status().living.confirmed, 0)
+    const before = confirmed()
+    this.#any().host.pause(seconds(25))
+    this.#cluster.clock.advance(seconds(30))
+    if (confirmed() !== before) this.violations.push('one that was only slow was taken for dead')
   }
 
   /** One says goodbye, one loses power: the others hear of it in time, and are not mistaken about the rest. */

@@ -1,7 +1,8 @@
 /** What a mesh of a given size does, measured in virtual time from one seed: the table of the README, and the tests of it. */
 import { type Millis, millis, seconds } from '../../../mesh/base/brand.ts'
 import { pick, randomBelow } from '../../../mesh/base/random.ts'
-import { agree, allAlive, degree, LAN, type LinkQuality, SimCluster, type SimPeer, WAN } from './mesh.ts'
+import { agree, allAlive, degree, LAN, SimCluster, type SimPeer, WAN } from './mesh.ts'
+import type { LinkQuality } from './network.ts'
 
 export interface Measured {
   readonly degreeAverage: number

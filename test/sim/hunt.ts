@@ -1,0 +1,12 @@
+/** Looks for a seed with which the mesh goes wrong: `node test/sim/hunt.ts SEEDS`. Prints the seed and what went wrong; exit code 1 when none did. */
+import { chaos } from '../support/sim/chaos.ts'
+
+const seeds = Number(process.argv[2])
+for (let seed = 1; seed <= seeds; seed += 1) {
+  const { violations } = await chaos(seed)
+  if (violations.length > 0) {
+    console.log(`seed ${seed}: ${violations[0]}`)
+    process.exit(0)
+  }
+}
+process.exit(1)

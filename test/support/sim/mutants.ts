@@ -1,0 +1,102 @@
+/** Faults that somebody might make in the mesh: each is one change of its source, and the simulator has to find every one. */
+
+export interface Mutant {
+  readonly name: string
+  readonly file: string
+  /** Occurs once in the file. */
+  readonly from: string
+  readonly to: string
+}
+
+export const MUTANTS: readonly Mutant[] = [
+  {
+    name: 'of two records of one life the older one wins',
+    file: 'mesh/record.ts',
+    from: 'a.record.incarnation - b.record.incarnation || a.record.version - b.record.version ||',
+    to: 'a.record.incarnation - b.record.incarnation || b.record.version - a.record.version ||',
+  },
+  {
+    name: 'a peer does not outdo the records of its earlier lives',
+    file: 'mesh/peers.ts',
+    from: 'this.#incarnation = incarnation + 1',
+    to: 'this.#incarnation += 0',
+  },
+  {
+    name: 'who is dead stays dead',
+    file: 'mesh/liveness.ts',
+    from: 'isReachable(name) ? undefined',
+    to: "old?.kind === 'dead' ? old : isReachable(name) ? undefined",
+  },
+  {
+    name: 'who has left is only missing',
+    file: 'mesh/liveness.ts',
+    from: 'if (hasLeft) return',
+    to: 'if (hasLeft && version < 0) return',
+  },
+  {
+    name: 'silence is never doubted',
+    file: 'mesh/heartbeat.ts',
+    from: 'const DOUBT_AFTER: Millis = seconds(3)',
+    to: 'const DOUBT_AFTER: Millis = seconds(300)',
+  },
+  {
+    name: 'every neighbour that is silent is given up, whatever its host says',
+    file: 'mesh/seeker.ts',
+    from: 'if (outcome.ok || open === 0) settle(outcome.ok)',
+    to: 'if (outcome.ok || open === 0) settle(false)',
+  },
+  {
+    name: 'nobody looks for those who are lost',
+    file: 'mesh/seeker.ts',
+    from: "['suspect', 'dead'].includes(livenessOf(name))",
+    to: "['nobody'].includes(livenessOf(name))",
+  },
+  {
+    name: 'two connections with one peer are both kept',
+    file: 'mesh/links.ts',
+    from: 'const old = this.#established.get(peer.name)\n    if (old?.established === undefined)',
+    to: 'const old = this.#established.get(peer.name)\n    if (old !== undefined || true)',
+  },
+  {
+    name: 'there is no limit of connections',
+    file: 'mesh/links.ts',
+    from: 'if (this.#established.size < DEGREE_MAX) return undefined',
+    to: 'if (this.#established.size < 1_000) return undefined',
+  },
+  {
+    name: 'news is not passed on',
+    file: 'mesh/channels.ts',
+    from: 'if (news.length > 0) this.spread(part.channel, news, from)',
+    to: 'if (news.length > 1_000) this.spread(part.channel, news, from)',
+  },
+  {
+    name: 'what was lost is never made good',
+    file: 'mesh/channels.ts',
+    from: 'bytesEqual(part.digest(), digest)) return []',
+    to: 'part.digest().length === digest.length) return []',
+  },
+  {
+    name: 'nobody says that it leaves',
+    file: 'mesh/mesh.ts',
+    from: 'this.#publishNow({ hasLeft: true })',
+    to: 'this.#publishNow()',
+  },
+  {
+    name: 'connections are not published',
+    file: 'mesh/mesh.ts',
+    from: 'neighbours: this.#links.neighbours(),',
+    to: 'neighbours: this.#links.neighbours().slice(1),',
+  },
+  {
+    name: 'parcels are carried to any neighbour',
+    file: 'mesh/view.ts',
+    from: 'return this.#topology.nextHops.get(name)',
+    to: 'return this.#topology.nextHops.has(name) ? this.reachable()[0] : undefined',
+  },
+  {
+    name: 'the first parcel of a sender is taken for a replay',
+    file: 'mesh/replay.ts',
+    from: 'if (number + size <= this.#highest) return false',
+    to: 'if (number + size <= this.#highest || number === 1) return false',
+  },
+]
