@@ -148,7 +148,11 @@ export function hasten(attempts: Attempts, records: readonly PeerRecord[], { now
   return next
 }
 
-function planTargets(attempts: Attempts, view: DialView, now: Millis): { readonly due: readonly Dial[]; readonly wakeAt: Millis | undefined } {
+function planTargets(
+  attempts: Attempts,
+  view: DialView,
+  now: Millis,
+): { readonly due: readonly Dial[]; readonly wakeAt: Millis | undefined } {
   const due: Dial[] = []
   let wakeAt: Millis | undefined
   for (const target of view.targets) {
@@ -205,7 +209,13 @@ function nextAttempt(attempt: Attempt | undefined, event: DialEvent, { now, rand
   }
   switch (event.kind) {
     case 'started':
-      return { kind: 'dialing', failures, since: now, reason: attempt?.kind === 'waiting' ? attempt.reason : undefined, peer: event.peer ?? peer }
+      return {
+        kind: 'dialing',
+        failures,
+        since: now,
+        reason: attempt?.kind === 'waiting' ? attempt.reason : undefined,
+        peer: event.peer ?? peer,
+      }
     case 'failed':
       return waitFor(failures + 1, { reason: event.reason, peer: undefined })
     case 'ourself':
@@ -227,7 +237,9 @@ function nextAttempt(attempt: Attempt | undefined, event: DialEvent, { now, rand
 
 /** A place that was of no use for long. `ourself` may be another peer's address by now. */
 function isStale(attempt: Attempt, now: Millis): boolean {
-  return (attempt.kind === 'waiting' && now - attempt.retryAt > REMEMBERED) || (attempt.kind === 'ourself' && now - attempt.since > REMEMBERED)
+  return (
+    (attempt.kind === 'waiting' && now - attempt.retryAt > REMEMBERED) || (attempt.kind === 'ourself' && now - attempt.since > REMEMBERED)
+  )
 }
 
 function earlier(a: Millis | undefined, b: Millis | undefined): Millis | undefined {
