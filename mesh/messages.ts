@@ -99,7 +99,7 @@ export function decodeMessage(payload: Uint8Array): Result<Message, string> {
     case Type.summary:
       return decodeSummary(fields)
     default:
-      return err(`of an unknown type ${JSON.stringify(type)?.slice(0, 20)}`)
+      return err(`of an unknown type ${typeof type === 'number' ? type : typeof type}`)
   }
 }
 

@@ -124,7 +124,7 @@ export function encodeRecord(facts: RecordFacts, { keys: { publicKey } }: Identi
 /** A string says what is wrong. */
 function readRecord(fields: readonly WireValue[], crypto: CryptoSuite): PeerRecord | string {
   const [format, publicKey, incarnation, version, nickname, addresses, port, mtuBytes, zone, neighbours, left] = fields
-  if (format !== FORMAT) return `a record of format ${JSON.stringify(format)?.slice(0, 20)}`
+  if (format !== FORMAT) return `a record of format ${typeof format === 'number' ? format : typeof format}`
   if (!isBytes(publicKey, PUBLIC_KEY_BYTES)) return 'a record without a proper key'
   const name = peerNameOf(publicKey, crypto)
   if (!isCount(incarnation) || !isCount(version)) return `the record of ${name} has no proper version`
