@@ -1,17 +1,7 @@
 /** Handshakes under way are bounded, in all and per source. */
-import { describe, expect, test } from 'vitest'
-import {
-  admit,
-  DIALLED_CONNECTIONS_MAX,
-  HALF_OPEN_MAX,
-  HALF_OPEN_PER_SOURCE_MAX,
-  type HalfOpen,
-  noneHalfOpen,
-  release,
-  whoMakesRoom,
-} from '../../../mesh/admission.ts'
+import { expect, test } from 'vitest'
+import { admit, HALF_OPEN_MAX, HALF_OPEN_PER_SOURCE_MAX, type HalfOpen, noneHalfOpen, release } from '../../../mesh/admission.ts'
 import { ipv4 } from '../../../mesh/base/address.ts'
-import { parsePeerName } from '../../../mesh/base/brand.ts'
 
 /** Admits as many of `count` from each source as may come in. */
 function flood(halfOpen: HalfOpen, sources: readonly number[], count: number): { readonly halfOpen: HalfOpen; readonly admitted: number } {
@@ -50,26 +40,4 @@ test('a place is free again once its handshake is over, and nothing is left of s
   expect(flood(halfOpen, [1], 3).admitted).toBe(1)
   for (let count = 0; count < 16; count += 1) halfOpen = release(release(halfOpen, ipv4(1)), ipv4(2))
   expect(halfOpen).toEqual(noneHalfOpen)
-})
-
-describe('room for one more', () => {
-  const [a, b, c] = ['a', 'b', 'c'].map((digit) => parsePeerName(digit.repeat(16)))
-  const many = DIALLED_CONNECTIONS_MAX
-  test.each([
-    { name: 'is made by the best connected', degrees: [many + 1, many + 3, many + 2], who: b },
-    { name: 'is made by the first of equals', degrees: [many + 2, many + 2, many + 2], who: a },
-    { name: 'is not made by one that would dial again', degrees: [many, 1, 0], who: undefined },
-  ])('$name', ({ degrees, who }) => {
-    const [x = 0, y = 0, z = 0] = degrees
-    if (a === undefined || b === undefined || c === undefined) throw new Error('there are three names')
-    expect(
-      whoMakesRoom(
-        new Map([
-          [c, z],
-          [b, y],
-          [a, x],
-        ]),
-      ),
-    ).toBe(who)
-  })
 })

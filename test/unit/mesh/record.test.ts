@@ -5,7 +5,16 @@ import { ipv4 } from '../../../mesh/base/address.ts'
 import { seededRandom } from '../../../mesh/base/random.ts'
 import { encodeWire, type WireValue } from '../../../mesh/base/wire.ts'
 import { loadCrypto } from '../../../mesh/crypto.ts'
-import { compareRecords, isConflict, isRecordGenuine, parseRecord, type RecordFacts } from '../../../mesh/record.ts'
+import {
+  compareRecords,
+  isConflict,
+  isRecordGenuine,
+  NEIGHBOURS_MAX,
+  parseRecord,
+  publicKeyOf,
+  RECORD_BYTES_MAX,
+  type RecordFacts,
+} from '../../../mesh/record.ts'
 import { identityOf, plainFacts, recordOf, withBitFlipped } from '../../support/mesh-records.ts'
 import { simCrypto } from '../../support/sim-crypto.ts'
 
@@ -24,7 +33,8 @@ const facts: fc.Arbitrary<RecordFacts> = fc.record({
   port,
   mtuBytes: fc.integer({ min: 576, max: 65_535 }),
   zone: fc.option(text, { nil: undefined }),
-  neighbours: fc.array(neighbour, { maxLength: 64 }),
+  neighbours: fc.array(neighbour, { maxLength: NEIGHBOURS_MAX }),
+  hasLeft: fc.boolean(),
 })
 
 test('every record within the limits survives the wire', () => {
@@ -51,6 +61,15 @@ test('any flipped bit of a record or its signature fails, with the real cryptogr
   for (let bit = 0; bit < 8 * signature.length; bit += 1) expect(isAccepted(signed, withBitFlipped(signature, bit))).toBe(false)
 })
 
+test('the public key is found at a glance in every record that we make', () => {
+  fc.assert(
+    fc.property(facts, (wanted) => {
+      expect(publicKeyOf(recordOf(identity, crypto, wanted).signed)).toEqual(identity.keys.publicKey)
+    }),
+    { seed: 1 },
+  )
+})
+
 test('a signature of the same bytes for another purpose is no signature of a record', () => {
   const { signed } = recordOf(identity, crypto)
   const parsed = parseRecord(signed, crypto.sign(signed, identity.keys), crypto)
@@ -72,7 +91,7 @@ test('no bytes make the parser throw', () => {
 
 describe('refused', () => {
   const key = identity.keys.publicKey
-  const good: readonly WireValue[] = [1, key, 5, 6, 'node', [1, 2], 6_783, 1_500, undefined, []]
+  const good: readonly WireValue[] = [1, key, 5, 6, 'node', [1, 2], 6_783, 1_500, undefined, [], false]
   const name = identity.name
   test('the table below begins from a good record', () => {
     expect(parseRecord(encodeWire(good), new Uint8Array(64), crypto).ok).toBe(true)
@@ -99,23 +118,32 @@ describe('refused', () => {
     {
       what: '65 neighbours',
       at: 9,
-      value: new Array(65).fill([new Uint8Array(8), 1, 1, true]),
+      value: new Array(NEIGHBOURS_MAX + 1).fill([new Uint8Array(8), 1, 1, true]),
       detail: `the record of ${name} has no proper neighbours`,
     },
+    { what: 'neighbours that are no list', at: 9, value: 5, detail: `the record of ${name} has no proper neighbours` },
+    { what: 'leaving as a number', at: 10, value: 1, detail: `the record of ${name} does not tell whether it has left` },
+    { what: 'no word about leaving', at: 10, value: undefined, detail: `the record of ${name} does not tell whether it has left` },
   ])('$what', ({ at, value, detail }) => {
     const parsed = parseRecord(encodeWire(good.with(at, value)), new Uint8Array(64), crypto)
     expect(parsed).toEqual({ ok: false, error: { code: 'malformed', detail } })
   })
 
   test('a record longer than the limit, and a signature of a wrong length', () => {
-    expect(parseRecord(new Uint8Array(4_097), new Uint8Array(64), crypto)).toMatchObject({ ok: false, error: { code: 'limit' } })
+    expect(parseRecord(new Uint8Array(RECORD_BYTES_MAX + 1), new Uint8Array(64), crypto)).toMatchObject({
+      ok: false,
+      error: { code: 'limit' },
+    })
     expect(parseRecord(encodeWire(good), new Uint8Array(63), crypto)).toMatchObject({ ok: false, error: { code: 'malformed' } })
   })
 })
 
 test('fields that a later version appends do no harm', () => {
-  const later = encodeWire([1, identity.keys.publicKey, 5, 6, 'node', [1], 6_783, 1_500, 'zone', [], 'more', [1, 2]])
-  expect(parseRecord(later, new Uint8Array(64), crypto)).toMatchObject({ ok: true, value: { signed: later, record: { version: 6 } } })
+  const later = encodeWire([1, identity.keys.publicKey, 5, 6, 'node', [1], 6_783, 1_500, 'zone', [], true, 'more', [1, 2]])
+  expect(parseRecord(later, new Uint8Array(64), crypto)).toMatchObject({
+    ok: true,
+    value: { signed: later, record: { version: 6, hasLeft: true } },
+  })
 })
 
 test.each([
