@@ -47,7 +47,7 @@ export class View implements Disposable {
   }
 
   livenessOf(name: PeerName): Liveness {
-    return this.#topology.nextHops.has(name) ? 'alive' : (this.#doubts.get(name)?.kind ?? 'suspect')
+    return name === this.#ports.self || this.#topology.nextHops.has(name) ? 'alive' : (this.#doubts.get(name)?.kind ?? 'suspect')
   }
 
   /** The neighbour that the shortest path to a peer begins with. */
