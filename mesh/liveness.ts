@@ -1,8 +1,8 @@
 /**
  * Who is alive, as all can tell from the records: a peer on some path of the topology is. One that is on none is
  * suspected; the suspicion is refuted when it is on a path again, begins anew when it has told something new, and
- * otherwise it counts as dead after `SUSPICION`. So a death has as many witnesses as the peer had neighbours, each speaking for itself, and
- * no word of one peer can kill another.
+ * otherwise it counts as dead after `SUSPICION`. So a death has as many witnesses as the peer had neighbours, each
+ * speaking for itself, and no word of one peer can kill another.
  *
  *     alive ──off every path──▶ suspect ──SUSPICION──▶ dead
  *       ▲                        │  ▲                  │ │
