@@ -91,11 +91,14 @@ interface Scene {
 function scene(more: Partial<DialView> & { readonly liveness?: Liveness } = {}, random: Random = seededRandom(1)): Scene {
   const { liveness = 'dead', ...view } = more
   const clock = new TestClock()
+  const own = new SleepyClock(clock)
+  const sleepUntil = (moment: Millis): void => void Object.assign(own, { asleepUntil: moment })
   const dials: FakeDial[] = []
   const opened: string[] = []
   const self = parsePeerName('0000000000000000')
   const stage = {
     clock,
+    sleepUntil,
     dials,
     opened,
     view: { self, records: [], connected: new Set<never>(), livenessOf: () => liveness, wanted: 0, ...view },
