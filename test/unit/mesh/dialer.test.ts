@@ -158,6 +158,23 @@ describe('peers', () => {
   })
 })
 
+describe('a place is dialled once', () => {
+  const [first, second] = [recordOf(lower, '198.18.0.9'), recordOf(higher, '198.18.0.9', '198.19.0.9')]
+  const records = [first, second, ...crowd(DEGREE_TARGET)]
+  const connected = new Set(crowd(DEGREE_TARGET).map(({ name }) => name))
+
+  test('when it is a target and the address of a peer', () => {
+    const targets = [{ host: '198.18.0.9', port: 6_783 }]
+    expect(keysOf(plan(new Map(), { targets, records, connected, wanted: 4 }, 0))).toEqual(['198.18.0.9:6783'])
+  })
+
+  test('when it is in the records of two peers: one has the address of another that is gone', () => {
+    const keys = keysOf(plan(new Map(), { records, connected, wanted: 4 }, 0))
+    expect(keys.filter((key) => key === '198.18.0.9:6783')).toHaveLength(1)
+    expect(new Set(keys).size).toBe(keys.length)
+  })
+})
+
 describe('the address of a peer to dial', () => {
   const record = recordOf(higher, '198.18.0.9', '198.19.0.9')
   const [first, second] = ['198.18.0.9:6783', '198.19.0.9:6783']
