@@ -35,6 +35,8 @@ export class View implements Disposable {
   #topology: Topology = { nextHops: new Map() }
   #doubts: Doubts = nobodyDoubted
   #others: readonly PeerRecord[] = []
+  /** Dead, and not alive since: their newest records may have come before a path to them did. */
+  readonly #lost = new Set<PeerName>()
   #reviewing: { readonly at: Millis; readonly timer: Disposable } | undefined
 
   constructor(ports: ViewPorts) {
@@ -96,8 +98,8 @@ export class View implements Disposable {
     if (wakeAt !== undefined) this.#reviewAt(wakeAt)
     const alive = new Set(changes.filter(({ to }) => to === 'alive').map(({ name }) => name))
     if (alive.size > 0) revived(this.#others.filter(({ name }) => alive.has(name)))
-    const back = new Set(changes.filter(({ from, to }) => from === 'dead' && to === 'alive').map(({ name }) => name))
-    this.#reunite(back)
+    for (const { name, to } of changes) if (to === 'dead') this.#lost.add(name)
+    this.#reunite(new Set([...alive].filter((name) => this.#lost.delete(name))))
     changed()
   }
 

@@ -171,6 +171,23 @@ describe('a part of the mesh that is back', () => {
     expect(stage.revived).toEqual(stage.reunited)
   })
 
+  test('is met also when its records come before the way to it does', () => {
+    const stage = star(20)
+    const leaves = Array.from({ length: 19 }, (_, index) => index + 2)
+    stage.tell(1, [0, ...leaves.slice(0, 9)])
+    stage.view.reviewNow()
+    stage.clock.advance(seconds(10))
+    const lost = leaves.slice(9)
+    for (const leaf of lost) stage.tell(leaf, [1])
+    stage.view.reviewSoon()
+    stage.clock.advance(seconds(0.1))
+    expect(stage.livenessOf(...lost.slice(0, 2))).toBe('suspect,suspect')
+    stage.tell(1, [0, ...leaves])
+    stage.view.reviewSoon()
+    stage.clock.advance(seconds(0.1))
+    expect(stage.reunited).toEqual([lost.map(nameOf).sort()])
+  })
+
   test.each([
     { name: 'by about half of all peers: chance decides', lost: 10, more: { chance: 0.5 } },
     { name: 'only when it is big: a few are met as any', lost: 2, more: {} },
