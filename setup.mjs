@@ -8,7 +8,7 @@
  */
 import { spawn, spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { accessSync, constants, existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { accessSync, constants, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
@@ -17,7 +17,7 @@ const bin = join(root, 'node_modules', '.bin')
 /** Where Node keeps what it made of the sources: with it a process starts in half the time and holds 25 MB less. */
 const compileCache = join(root, 'build', 'cache')
 
-/** What the tasks call on the machine: a command (or a header file), and the Debian package that has it. */
+/** What the tasks call on the machine: a command (or a file), and the Debian package that has it. `unpack`: where to, instead of installing it. */
 const COMPILERS = [
   { name: 'cc', package: 'gcc' },
   { file: '/usr/include/stdlib.h', package: 'libc6-dev' },
@@ -31,13 +31,22 @@ const NETWORK_TOOLS = [
   { name: 'setpriv', package: 'util-linux' },
   { name: 'ping', package: 'iputils-ping' },
 ]
+/** Installed, nginx would begin to serve the machine's port 80, now and after every boot: for a test it is enough to unpack it. */
+const TEST_TOOLS = [
+  { name: 'openssl', package: 'openssl' },
+  { name: 'nginx', package: 'nginx', unpack: join(root, 'build', 'nginx'), file: join(root, 'build', 'nginx', 'usr', 'sbin', 'nginx') },
+]
 const BENCH_TOOLS = [
   { name: 'iperf3', package: 'iperf3' },
   { name: 'sockperf', package: 'sockperf' },
 ]
 
-/** A router lives long and holds little: a small nursery keeps small what it has touched once and never gives back. */
-const weft = (...words) => ['node', '--max-semi-space-size=1', 'router/main.ts', ...words]
+/**
+ * A router lives long and holds little. A small nursery keeps small what it has touched once and never gives back; a heap that may
+ * grow by a quarter before it is swept keeps small what a flood of strangers leaves behind.
+ */
+const SMALL = ['--max-semi-space-size=1', '--heap-growing-percent=25']
+const weft = (...words) => ['node', ...SMALL, 'router/main.ts', ...words]
 
 /** `tools`: what must be on the machine; `root`: makes network namespaces; `compiled`: needs build/; `run`: commands, the last takes the arguments. */
 const TASKS = {
@@ -45,13 +54,13 @@ const TASKS = {
     tools: [],
     run: [['biome', 'check'], ['tsc'], ['knip'], ['vitest', 'run', 'test/unit', 'test/sim', 'test/architecture.test.ts']],
   },
-  test: { tools: [...COMPILERS, ...NETWORK_TOOLS], root: true, compiled: true, run: [['vitest', 'run']] },
+  test: { tools: [...COMPILERS, ...NETWORK_TOOLS, ...TEST_TOOLS], root: true, compiled: true, run: [['vitest', 'run']] },
   demo: { tools: [...COMPILERS, ...NETWORK_TOOLS], root: true, compiled: true, run: [weft('lab', 'demo')] },
   bench: {
     tools: [...COMPILERS, ...NETWORK_TOOLS, ...BENCH_TOOLS],
     root: true,
     compiled: true,
-    run: [['node', '--max-semi-space-size=1', 'bench/main.ts']],
+    run: [['node', ...SMALL, 'bench/main.ts']],
   },
   build: { tools: COMPILERS, compiled: true, run: [] },
   weft: { tools: COMPILERS, compiled: true, run: [weft()] },
@@ -103,29 +112,51 @@ function hasCommand(name) {
 }
 
 function isPresent(tool) {
-  return tool.file === undefined ? hasCommand(tool.name) : existsSync(tool.file)
+  return (tool.file !== undefined && existsSync(tool.file)) || (tool.name !== undefined && hasCommand(tool.name))
 }
 
-/** Debian packages: named first, then installed when we may. */
+/** Debian packages: named first, then installed when we may, or unpacked. */
 function installTools(tools) {
-  const missing = tools.filter((tool) => !isPresent(tool))
-  if (missing.length === 0) return
+  const missing = tools.filter((tool) => tool.unpack === undefined && !isPresent(tool))
+  if (missing.length > 0) installPackages(missing)
+  for (const tool of tools) if (!isPresent(tool)) unpackTool(tool)
+}
+
+function installPackages(missing) {
   const packages = [...new Set(missing.map((tool) => tool.package))].join(' ')
   const command = `apt-get install --yes --no-install-recommends ${packages}`
   if (!hasCommand('apt-get'))
     fail(`missing: ${missing.map((tool) => tool.name ?? tool.file).join(', ')}. On Debian these are the packages: ${packages}`)
   if (!isRoot()) fail(`these Debian packages are missing: ${packages}. Install them as root:\n\n    sudo ${command}\n`)
   say(`installing the Debian packages that are missing: ${packages}`)
-  const environment = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' }
-  const apt = (...words) =>
-    spawnSync('apt-get', ['-qq', ...words], { env: environment, stdio: ['ignore', 'ignore', 'inherit'] }).status === 0
   const install = ['install', '--yes', '--no-install-recommends', ...packages.split(' ')]
-  if (!(apt('update') && apt(...install)))
+  if (!(apt(['update']) && apt(install)))
     fail(
       `apt-get failed (its reason stands above). When the network is back, run this again, or by hand:\n\n    apt-get update && ${command}\n`,
     )
-  const still = tools.filter((tool) => !isPresent(tool))
+  const still = missing.filter((tool) => !isPresent(tool))
   if (still.length > 0) fail(`still missing after the install: ${still.map((tool) => tool.name ?? tool.file).join(', ')}`)
+}
+
+function apt(words, options = {}) {
+  return isDone('apt-get', ['-qq', ...words], { env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' }, ...options })
+}
+
+function isDone(command, words, options = {}) {
+  return spawnSync(command, words, { stdio: ['ignore', 'ignore', 'inherit'], ...options }).status === 0
+}
+
+/** Fetches a Debian package and takes it apart in a directory of ours. The libraries that it needs come with what is installed. */
+function unpackTool({ name, package: wanted, unpack, file }) {
+  if (!hasCommand('apt-get')) fail(`missing: ${name}. Install it; on Debian it comes with the package ${wanted}`)
+  say(`unpacking the Debian package ${wanted} in ${unpack}`)
+  rmSync(unpack, { recursive: true, force: true })
+  mkdirSync(unpack, { recursive: true })
+  const fetched = apt(['update']) && apt(['-o', 'APT::Sandbox::User=root', 'download', wanted], { cwd: unpack })
+  const archive = readdirSync(unpack).find((entry) => entry.endsWith('.deb'))
+  if (!fetched || archive === undefined) fail(`apt-get failed (its reason stands above). When the network is back, run this again`)
+  if (!isDone('dpkg-deb', ['--extract', join(unpack, archive), unpack])) fail(`cannot unpack ${archive} (the reason stands above)`)
+  if (!isDone(file, ['-v'], { stdio: 'ignore' })) fail(`${name} does not run: install the Debian package ${wanted} by hand`)
 }
 
 /** Runs one command to its end with the Node of node_modules; its exit code, or 128 + the signal's number. */

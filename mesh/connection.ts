@@ -1,11 +1,12 @@
-/** One stream to one peer: handshake, then messages, with heartbeats in between. Decides nothing about other connections. */
+/** One stream to one peer: handshake, then sealed messages, with heartbeats in between. Decides nothing about other connections. */
 import { type Millis, seconds } from './base/brand.ts'
 import { atMoment, type Clock } from './base/clock.ts'
 import { unreachable } from './base/result.ts'
-import type { Endpoint } from './endpoint.ts'
+import type { Endpoint, WebScheme } from './endpoint.ts'
 import { encodeFrame, FRAME_BYTES_MAX, FRAME_BYTES_MAX_BEFORE_AUTH, FrameDecoder } from './framing.ts'
 import {
   type Authenticated,
+  abandonHandshake,
   type HandshakeCode,
   type HandshakeEffect,
   type HandshakeOptions,
@@ -14,7 +15,8 @@ import {
   stepHandshake,
 } from './handshake.ts'
 import { checkPulse, heard, isDoubted, type Pulse, type PulseVerdict, startPulse, vouched } from './heartbeat.ts'
-import { type ByeCode, decodeMessage, encodeMessage, type GossipMessage } from './messages.ts'
+import { type ByeCode, decodeMessage, encodeMessage, type GossipMessage, type Message } from './messages.ts'
+import type { Session } from './session.ts'
 import type { Stream } from './transport.ts'
 
 /** From the open stream to the last proof, however busily the other side drips bytes. */
@@ -31,6 +33,8 @@ export type EndCode =
   | 'timeout'
   | 'silence'
   | 'frame'
+  /** A frame was changed on its way, repeated or left out. */
+  | 'seal'
   | 'message'
   /** The other side said goodbye, or the network did. */
   | 'lost'
@@ -81,7 +85,7 @@ export interface Established {
 
 type State =
   | { readonly kind: 'handshaking'; readonly handshake: HandshakeState }
-  | ({ readonly kind: 'established' } & Established)
+  | ({ readonly kind: 'established'; readonly session: Session } & Established)
   | { readonly kind: 'ended' }
 
 export class Connection {
@@ -114,6 +118,11 @@ export class Connection {
     return this.#stream.remote
   }
 
+  /** How it travels, when not by plain TCP. */
+  get via(): WebScheme | undefined {
+    return this.#stream.via
+  }
+
   /** Who it is with and since when, while it is established. */
   get established(): Established | undefined {
     return this.#state.kind === 'established' ? this.#state : undefined
@@ -125,8 +134,8 @@ export class Connection {
 
   /** Sends gossip. False when the connection is not established, or the other side is too slow: then nothing is sent. */
   send(message: GossipMessage): boolean {
-    if (!this.isReady) return false
-    this.#write(encodeMessage(message))
+    if (this.#state.kind !== 'established' || !this.isReady) return false
+    this.#say(message, this.#state.session)
     return true
   }
 
@@ -151,13 +160,15 @@ export class Connection {
   /** Ends the connection, telling the other side why if that is a peer. */
   end(end: End): void {
     if (this.#state.kind === 'ended') return
-    if (this.#state.kind === 'established') this.#write(encodeBye(end))
+    if (this.#state.kind === 'established') this.#say(byeOf(end), this.#state.session)
     this.#stream.close()
     this.#finish(end)
   }
 
   #finish(end: End): void {
     if (this.#state.kind === 'ended') return
+    if (this.#state.kind === 'established') this.#state.session[Symbol.dispose]()
+    else abandonHandshake(this.#state.handshake)
     this.#state = { kind: 'ended' }
     this.#timer[Symbol.dispose]()
     this.#ports.ended(this, end)
@@ -185,7 +196,10 @@ export class Connection {
       this.#state = { kind: 'handshaking', handshake }
       this.#perform(effects)
     } else if (this.#state.kind === 'established') {
-      this.#onMessage(payload, this.#state.peer)
+      const { session, peer } = this.#state
+      const opened = session.open(payload)
+      if (opened.ok) this.#onMessage(opened.value, peer)
+      else this.end({ code: opened.error, reason: 'a frame was changed on its way, repeated or left out' })
     }
   }
 
@@ -199,7 +213,7 @@ export class Connection {
           this.end({ code: effect.code, reason: effect.reason })
           break
         case 'done':
-          this.#onProved(effect.peer, effect.last)
+          this.#onProved(effect)
           break
         default:
           unreachable(effect)
@@ -207,20 +221,20 @@ export class Connection {
     }
   }
 
-  #onProved(peer: Authenticated, last: Uint8Array | undefined): void {
+  #onProved({ peer, session, last }: HandshakeEffect & { kind: 'done' }): void {
     const unwanted = this.#ports.admit(this, peer)
     if (unwanted !== undefined) {
       // Who accepted is taken for established by the other side, and can say why not; who dialled just withdraws.
       if (!this.outbound) {
-        for (const message of this.#ports.consolation(unwanted)) this.#write(encodeMessage(message))
-        this.#write(encodeBye(unwanted))
+        for (const message of [...this.#ports.consolation(unwanted), byeOf(unwanted)]) this.#say(message, session)
       }
+      session[Symbol.dispose]()
       this.end(unwanted)
       return
     }
     if (last !== undefined) this.#write(last)
     const now = this.#ports.clock.now()
-    this.#state = { kind: 'established', peer, since: now, sinceWall: this.#ports.clock.wallTime() }
+    this.#state = { kind: 'established', session, peer, since: now, sinceWall: this.#ports.clock.wallTime() }
     this.#timer[Symbol.dispose]()
     this.#pulse = startPulse(now)
     this.#watchPulse()
@@ -257,7 +271,7 @@ export class Connection {
     if (this.#state.kind !== 'established') return
     switch (verdict) {
       case 'beat':
-        this.#write(encodeMessage({ kind: 'heartbeat' }))
+        this.#say({ kind: 'heartbeat' }, this.#state.session)
         break
       case 'doubt':
         this.#ports.doubted(this, this.#state.peer)
@@ -270,6 +284,10 @@ export class Connection {
     }
   }
 
+  #say(message: Message, session: Session): void {
+    this.#write(session.seal(encodeMessage(message)))
+  }
+
   #write(payload: Uint8Array): void {
     const frame = encodeFrame(payload)
     this.#pulse = { ...this.#pulse, sentAt: this.#ports.clock.now() }
@@ -279,7 +297,7 @@ export class Connection {
   }
 }
 
-function encodeBye({ code, reason }: End): Uint8Array {
+function byeOf({ code, reason }: End): Message {
   const byeCode: ByeCode = code === 'full' || code === 'surplus' ? code : 'other'
-  return encodeMessage({ kind: 'bye', reason, code: byeCode })
+  return { kind: 'bye', reason, code: byeCode }
 }

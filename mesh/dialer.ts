@@ -2,9 +2,9 @@
  * Whom to dial, and when: the targets that people gave, until there is a way to the peer behind each; peers drawn at
  * random, while we want more connections; each place again after a growing pause when it failed.
  */
-import { formatIpv4 } from './base/address.ts'
 import { type BackoffPolicy, backoff } from './base/backoff.ts'
 import { type Millis, millis, type PeerName, seconds } from './base/brand.ts'
+import { formatIp } from './base/ip.ts'
 import type { Random } from './base/random.ts'
 import { unreachable } from './base/result.ts'
 import { formatEndpoint, formatTarget, type Target } from './endpoint.ts'
@@ -110,7 +110,7 @@ export function planDials(attempts: Attempts, view: DialView, at: Now): DialPlan
 /** Where a peer can be dialled next: of its addresses that are due, the first. Undefined when none is, or one is being dialled. */
 export function dialOf(attempts: Attempts, { name, addresses, port }: PeerRecord, now: Millis): Dial | undefined {
   const dials = addresses.map((address): Dial => {
-    const target = { host: formatIpv4(address), port }
+    const target = { host: formatIp(address), port }
     return { key: formatTarget(target), target, peer: name }
   })
   if (dials.some(({ key }) => attempts.get(key)?.kind === 'dialing')) return undefined

@@ -7,11 +7,12 @@ import type { GossipFault } from './gossip.ts'
 /**
  * - `admission`: too many handshakes at once, from one address or in all
  * - `connections`: more peers want a connection than we may have
- * - `handshake`: it failed: a stranger, another cluster, a wrong proof
+ * - `handshake`: it failed: a stranger, another cluster or secret, a wrong proof
  * - `collision`: another process uses the identity key of a peer, or ours
  * - `timeout`: the handshake did not end in time
  * - `silence`: a peer was not heard of for too long
  * - `frame`: an oversized or empty frame
+ * - `seal`: a frame that was changed on its way, repeated or left out
  * - `message`: a frame that is no message of ours
  * - `channel`: gossip on a channel that we do not have
  * - `flood`: a peer asks more often than it has reason to
@@ -26,6 +27,7 @@ export type FaultCode =
   | 'timeout'
   | 'silence'
   | 'frame'
+  | 'seal'
   | 'message'
   | 'channel'
   | 'flood'

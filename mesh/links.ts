@@ -1,8 +1,8 @@
 /** All connections of this peer: accepts and dials, lets one live per other peer, and no more than there is room for. */
 import { admit, type HalfOpen, noneHalfOpen, release } from './admission.ts'
-import { formatIpv4 } from './base/address.ts'
 import { millis, type PeerName } from './base/brand.ts'
 import type { Clock } from './base/clock.ts'
+import { formatIp, type Ip } from './base/ip.ts'
 import type { LogFields, Logger } from './base/log.ts'
 import type { Random } from './base/random.ts'
 import { Connection, type ConnectionPorts, type End, type EndCode, type Traffic } from './connection.ts'
@@ -43,8 +43,8 @@ export interface LinksPorts {
 interface Link {
   /** The goal that we dialled. */
   readonly goal: string | undefined
-  /** Others have it under way with us. */
-  isHalfOpen: boolean
+  /** Its number among the handshakes that others have under way with us, while it is one. */
+  halfOpen: number | undefined
   /** Proved, whether wanted or not. */
   peer: PeerName | undefined
 }
@@ -52,11 +52,13 @@ interface Link {
 /** Which ends are the other side's fault, and as what they count. */
 const FAULT_OF_END: Readonly<Partial<Record<EndCode, FaultCode>>> = {
   foreign: 'handshake',
+  key: 'handshake',
   proof: 'handshake',
   collision: 'collision',
   timeout: 'timeout',
   silence: 'silence',
   frame: 'frame',
+  seal: 'seal',
   message: 'message',
 }
 
@@ -66,7 +68,12 @@ export class Links implements Disposable {
   readonly #connectionPorts: ConnectionPorts
   readonly #links = new Map<Connection, Link>()
   readonly #established = new Map<PeerName, Connection>()
+  /** Places that did not know the key they were dialled with last, and are to be offered our other one. */
+  readonly #offerOther = new Set<string>()
   #halfOpen: HalfOpen = noneHalfOpen
+  #arrivals = 0
+  /** The addresses in all records, for as long as these are the same. */
+  #members: { readonly records: readonly PeerRecord[]; readonly addresses: ReadonlySet<Ip> } | undefined
   #ended: Traffic = { bytesIn: 0, bytesOut: 0, messagesIn: 0, messagesOut: 0 }
   #isClosed = false
 
@@ -102,14 +109,17 @@ export class Links implements Disposable {
 
   /** Takes a stream that somebody has opened to us. */
   accept(stream: Stream): void {
-    const source = stream.remote.address
-    const admitted = admit(this.#halfOpen, source)
+    const { address } = stream.remote
+    this.#arrivals += 1
+    const admitted = admit(this.#halfOpen, { id: this.#arrivals, address, isMember: this.#isMember(address) }, this.#earnest())
     if (this.#isClosed || !admitted.ok) {
       stream.close()
       if (!admitted.ok) this.#ports.faults.report('admission', { address: formatEndpoint(stream.remote) }, admitted.error)
       return
     }
-    this.#halfOpen = admitted.value
+    const { halfOpen, evicted } = admitted.value
+    this.#halfOpen = halfOpen
+    if (evicted !== undefined) this.#evict(evicted)
     this.#add(stream, undefined)
   }
 
@@ -181,9 +191,38 @@ export class Links implements Disposable {
 
   #add(stream: Stream, goal: string | undefined): void {
     // The link is there before the connection can report anything: its handshake begins with bytes of ours only.
-    const connection = new Connection(stream, goal !== undefined, this.#connectionPorts)
-    this.#links.set(connection, { goal, isHalfOpen: goal === undefined, peer: undefined })
-    this.#ports.changed()
+    const connection = new Connection(stream, goal !== undefined, this.#portsFor(goal))
+    this.#links.set(connection, { goal, halfOpen: goal === undefined ? this.#arrivals : undefined, peer: undefined })
+    // A stranger's handshake is told to whoever asks, but wakes nobody: in a flood that would be all that we do.
+    if (goal !== undefined) this.#ports.changed()
+  }
+
+  #isMember(address: Ip): boolean {
+    const records = this.#ports.records()
+    if (this.#members?.records !== records) {
+      this.#members = { records, addresses: new Set(records.flatMap(({ addresses }) => addresses)) }
+    }
+    return this.#members.addresses.has(address)
+  }
+
+  /** Who has a handshake under way and has said something right: what is wrong ends it at once. */
+  #earnest(): ReadonlySet<number> {
+    const spoke = [...this.#links].filter(([connection]) => connection.traffic.messagesIn > 0)
+    return new Set(spoke.map(([, { halfOpen }]) => halfOpen).filter((arrival) => arrival !== undefined))
+  }
+
+  /** Ends a handshake that another one needs the place of. */
+  #evict(arrival: number): void {
+    const [connection] = [...this.#links].find(([, { halfOpen }]) => halfOpen === arrival) ?? []
+    const reason = 'its handshake gave way to a newer one'
+    if (connection === undefined) return
+    this.#ports.faults.report('admission', { address: formatEndpoint(connection.remote) }, reason)
+    connection.end({ code: 'closed', reason })
+  }
+
+  #portsFor(goal: string | undefined): ConnectionPorts {
+    if (goal === undefined || !this.#offerOther.has(goal)) return this.#connectionPorts
+    return { ...this.#connectionPorts, handshake: { ...this.#ports.handshake, offer: 'other' } }
   }
 
   #admit(connection: Connection, peer: Authenticated): End | undefined {
@@ -213,7 +252,7 @@ export class Links implements Disposable {
   #onDoubted(connection: Connection, peer: Authenticated): void {
     const { recordOf } = this.#ports
     const record = recordOf(peer.name)
-    const places = record?.addresses.map((address): Target => ({ host: formatIpv4(address), port: record.port })) ?? []
+    const places = record?.addresses.map((address): Target => ({ host: formatIp(address), port: record.port })) ?? []
     this.seeker.ask(places, (isThere) => {
       if (isThere) connection.vouch()
       else if (connection.isDoubted) connection.end({ code: 'silence', reason: 'the peer has fallen silent, and its host does not answer' })
@@ -223,7 +262,7 @@ export class Links implements Disposable {
   #onEstablished(connection: Connection, peer: Authenticated): void {
     const { log, up, changed } = this.#ports
     const link = this.#links.get(connection)
-    this.#releaseHalfOpen(connection, link)
+    this.#releaseHalfOpen(link)
     this.#established.set(peer.name, connection)
     if (link?.goal !== undefined) this.seeker.record(link.goal, { kind: 'established', peer: peer.name })
     log.info({ peer: peer.name, address: formatEndpoint(connection.remote) }, 'connection established')
@@ -236,7 +275,7 @@ export class Links implements Disposable {
     const { log, faults, down, changed } = this.#ports
     const link = this.#links.get(connection)
     this.#links.delete(connection)
-    this.#releaseHalfOpen(connection, link)
+    this.#releaseHalfOpen(link)
     this.#ended = addTraffic(this.#ended, connection.traffic)
     const fields: LogFields = {
       address: formatEndpoint(connection.remote),
@@ -253,15 +292,24 @@ export class Links implements Disposable {
     } else {
       log.debug(fields, 'connection not established')
     }
-    if (link?.goal !== undefined) this.seeker.record(link.goal, dialEvent(end, link.peer, wasEstablished))
+    if (link?.goal !== undefined) {
+      this.#noteOffer(link.goal, end.code)
+      this.seeker.record(link.goal, dialEvent(end, link.peer, wasEstablished))
+    } else if (!wasEstablished) return
     changed()
     this.seeker.kick()
   }
 
-  #releaseHalfOpen(connection: Connection, link: Link | undefined): void {
-    if (!link?.isHalfOpen) return
-    link.isHalfOpen = false
-    this.#halfOpen = release(this.#halfOpen, connection.remote.address)
+  #releaseHalfOpen(link: Link | undefined): void {
+    if (link?.halfOpen === undefined) return
+    this.#halfOpen = release(this.#halfOpen, link.halfOpen)
+    link.halfOpen = undefined
+  }
+
+  /** The next dial of a place that did not know one of our keys offers the other one. */
+  #noteOffer(goal: string, code: EndCode): void {
+    for (const place of this.#offerOther) if (!this.seeker.attempts.has(place)) this.#offerOther.delete(place)
+    if (code === 'key' && !this.#offerOther.delete(goal)) this.#offerOther.add(goal)
   }
 }
 

@@ -1,19 +1,20 @@
 /** The mesh: who the other peers are, connections with them, and gossip over these. One per process; everything else only configures it. */
-import type { Ipv4 } from './base/address.ts'
 import { type Millis, millis, type PeerName, seconds } from './base/brand.ts'
 import { toHex } from './base/bytes.ts'
 import { atMoment, type Clock } from './base/clock.ts'
 import { WeftError } from './base/errors.ts'
+import type { Ip } from './base/ip.ts'
 import type { Logger } from './base/log.ts'
 import { pick, type Random } from './base/random.ts'
 import { assert } from './base/result.ts'
 import { type ChannelMessage, Channels } from './channels.ts'
 import type { CryptoSuite } from './crypto.ts'
-import { formatTarget, type Target } from './endpoint.ts'
+import { formatTarget, type Place, type Target } from './endpoint.ts'
 import { countFaults, type Faults } from './faults.ts'
 import { GOSSIP_MESSAGE_BYTES_MAX, type GossipPart, type GossipPort } from './gossip.ts'
 import { INSTANCE_BYTES, PROTOCOL } from './handshake.ts'
 import type { Identity } from './identity.ts'
+import { type Keyring, keyIdsOf } from './keyring.ts'
 import { Links } from './links.ts'
 import type { Liveness } from './liveness.ts'
 import type { GossipMessage } from './messages.ts'
@@ -29,8 +30,8 @@ import { View } from './view.ts'
 
 /** What the rest of the router finds out about this node, for the others to know. */
 export interface MeshFacts {
-  /** Underlay addresses, best first, at most `ADDRESSES_MAX`. */
-  readonly addresses: readonly Ipv4[]
+  /** Underlay addresses of either family, best first, at most `ADDRESSES_MAX`. */
+  readonly addresses: readonly Ip[]
   readonly mtuBytes: number
   readonly zone: string | undefined
 }
@@ -41,8 +42,10 @@ export interface MeshOptions extends MeshFacts {
   readonly nickname: string
   /** Only peers of the same cluster connect. */
   readonly cluster: string
+  /** The secrets of the cluster as they are now: only who has one of them connects. */
+  readonly keyring: () => Keyring
   /** Port 0 takes any free one. */
-  readonly listen: Target
+  readonly listen: Place
   readonly targets: readonly Target[]
   /** What `records` told in an earlier life. It need not be trusted: records are signed; what is wrong with it is counted and skipped. */
   readonly known?: readonly Uint8Array[]
@@ -85,7 +88,7 @@ export class Mesh implements AsyncDisposable {
   #supersessions = 0
 
   private constructor(options: MeshOptions) {
-    const { identity, crypto, clock, log, cluster, random } = options
+    const { identity, crypto, clock, log, cluster, keyring, random } = options
     const incarnation = Math.max(1, Math.floor(clock.wallTime()))
     this.#options = options
     this.#facts = checkedFacts(options)
@@ -108,7 +111,14 @@ export class Mesh implements AsyncDisposable {
     this.#links = new Links({
       ...options,
       faults: this.#faults,
-      handshake: { identity, crypto, cluster, incarnation, instance: crypto.randomBytes(INSTANCE_BYTES) },
+      handshake: {
+        identity,
+        crypto,
+        cluster,
+        keyring,
+        incarnation: () => this.#peers.incarnation,
+        instance: crypto.randomBytes(INSTANCE_BYTES),
+      },
       records: () => this.#view.others,
       recordOf,
       livenessOf: (name) => this.#view.livenessOf(name),
@@ -213,6 +223,11 @@ export class Mesh implements AsyncDisposable {
     return this.#peers.list()
   }
 
+  /** The newest record of one peer. */
+  peer(name: PeerName): PeerRecord | undefined {
+    return this.#peers.get(name)
+  }
+
   /** Whether a peer that we know of is alive, as far as all can tell. */
   livenessOf(name: PeerName): Liveness {
     return this.#view.livenessOf(name)
@@ -244,6 +259,7 @@ export class Mesh implements AsyncDisposable {
       connections: this.connections(),
       targets: this.targets().map(formatTarget),
       peers: this.#peers.list().length,
+      living: this.#view.living(),
       supersessions: this.#peers.supersessions,
       digests: Object.fromEntries(this.#channels.digests().map(({ channel, digest }) => [channel, toHex(digest)])),
       traffic: this.#links.traffic(),
@@ -387,9 +403,15 @@ export class Mesh implements AsyncDisposable {
   }
 
   #publishNow(more: Partial<OwnFacts> = {}): void {
-    const { nickname } = this.#options
-    const facts = { ...this.#facts, nickname, port: this.port, neighbours: this.#links.neighbours(), hasLeft: false, ...more }
-    const news = this.#peers.publish(facts)
+    const news = this.#peers.publish({
+      ...this.#facts,
+      nickname: this.#options.nickname,
+      port: this.port,
+      neighbours: this.#links.neighbours(),
+      keyIds: keyIdsOf(this.#options.keyring()),
+      hasLeft: false,
+      ...more,
+    })
     if (news === undefined) return
     this.#channels.spread(this.#peers.channel, [news])
     this.#flushSoon(FLUSH_DELAY)

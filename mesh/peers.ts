@@ -76,6 +76,11 @@ export class Peers implements GossipPart {
     this.#incarnation = options.incarnation
   }
 
+  /** Of this life: above all that we have heard of earlier ones. */
+  get incarnation(): number {
+    return this.#incarnation
+  }
+
   /** How often a record of ours turned up that is newer than what we had published: from an earlier life, or from somebody with our key. */
   get supersessions(): number {
     return this.#supersessions
@@ -164,6 +169,8 @@ export class Peers implements GossipPart {
 
   /** Our next record will win over this one, which we have not made in this life. */
   #jumpAbove({ incarnation }: PeerRecord): void {
+    // We have jumped already, and only not published since: it comes from several neighbours.
+    if (incarnation < this.#incarnation) return
     this.#incarnation = incarnation + 1
     this.#version = 0
     this.#supersessions += 1

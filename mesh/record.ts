@@ -3,37 +3,44 @@
  * invent it. Encoded once by its owner; the bytes that were signed are kept and relayed as they came.
  *
  *   signed    = [format, publicKey, incarnation, version, nickname, [address…], port, mtuBytes, zone|nil,
- *                [[name, address, port, outbound]…], left]     (MessagePack; later versions may add fields)
+ *                [[name, address, port, outbound]…], dataKey, [keyId…], left]     (MessagePack; later versions may add fields)
+ *   address   = a number of 32 bits for IPv4, 16 bytes for IPv6
  *   signature = Ed25519(domain ‖ signed)
  */
-import { type Ipv4, ipv4 } from './base/address.ts'
+import { ipv4 } from './base/address.ts'
 import type { PeerName } from './base/brand.ts'
 import { bytesEqual, concatBytes, fromHex, toHex } from './base/bytes.ts'
+import { type Ip, ipv6Bytes, ipv6FromBytes, isIpv4 } from './base/ip.ts'
 import { err, ok, type Result } from './base/result.ts'
-import { decodeWire, encodeWire, type WireValue } from './base/wire.ts'
-import { type CryptoSuite, PUBLIC_KEY_BYTES, SIGNATURE_BYTES } from './crypto.ts'
+import { decodeWire, describeWire, encodeWire, type WireValue } from './base/wire.ts'
+import { type CryptoSuite, DATA_KEY_BYTES, PUBLIC_KEY_BYTES, SIGNATURE_BYTES } from './crypto.ts'
 import { type Endpoint, isPort } from './endpoint.ts'
 import type { GossipFault } from './gossip.ts'
 import { type Identity, peerNameOf } from './identity.ts'
+import { decodeKeyId, encodeKeyId, KEY_ID_BYTES, type KeyId } from './keyring.ts'
 import { isPrintable } from './text.ts'
 
 export interface PeerRecord {
   readonly name: PeerName
   readonly publicKey: Uint8Array
+  /** X25519, `DATA_KEY_BYTES` long: what to encrypt to it with. */
+  readonly dataKey: Uint8Array
   /** Grows with every start of the peer: wall time in milliseconds, or one more than the highest it has seen of itself. */
   readonly incarnation: number
   /** Grows with every change within one incarnation, from 1. */
   readonly version: number
   /** For people: 1 to 63 printable characters; need not be unique. */
   readonly nickname: string
-  /** Underlay addresses at which others may reach it, best first. */
-  readonly addresses: readonly Ipv4[]
+  /** Underlay addresses of either family at which others may reach it, best first. */
+  readonly addresses: readonly Ip[]
   /** Where its mesh listens, at each of the addresses. */
   readonly port: number
   /** MTU of its underlay. */
   readonly mtuBytes: number
   /** Where it is, when it was told. */
   readonly zone: string | undefined
+  /** Keys of the cluster that it takes, the one that it dials with first. */
+  readonly keyIds: readonly KeyId[]
   /** Those it has a mesh connection with, in order of name. */
   readonly neighbours: readonly Neighbour[]
   /** It has said goodbye: nobody need look for it. */
@@ -65,7 +72,7 @@ export const NEIGHBOURS_MAX = 64
 /** The limits above, encoded, with room for fields of later versions. */
 export const RECORD_BYTES_MAX = 4_096
 
-const FORMAT = 1
+const FORMAT = 2
 const NAME_BYTES = 8
 /** In MessagePack the head of a short array takes one byte, the format one, the head of a short byte string two. */
 const KEY_AT = 4
@@ -73,12 +80,13 @@ const KEY_AT = 4
 const DOMAIN = new TextEncoder().encode('weft peer record 1\0')
 
 /** What its owner decides about a record. */
-export type RecordFacts = Omit<PeerRecord, 'name' | 'publicKey'>
+export type RecordFacts = Omit<PeerRecord, 'name' | 'publicKey' | 'dataKey'>
 
 export function signRecord(facts: RecordFacts, identity: Identity, crypto: CryptoSuite): SignedRecord {
-  const { name, keys } = identity
+  const { name, keys, dataKeys } = identity
   const signed = encodeRecord(facts, identity)
-  return { record: { name, publicKey: keys.publicKey, ...facts }, signed, signature: crypto.sign(concatBytes([DOMAIN, signed]), keys) }
+  const record = { name, publicKey: keys.publicKey, dataKey: dataKeys.publicKey, ...facts }
+  return { record, signed, signature: crypto.sign(concatBytes([DOMAIN, signed]), keys) }
 }
 
 /** Whether the owner named in the record has signed it. */
@@ -115,29 +123,33 @@ export function parseRecord(signed: Uint8Array, signature: Uint8Array, crypto: C
 }
 
 /** The bytes that are to be signed. */
-export function encodeRecord(facts: RecordFacts, { keys: { publicKey } }: Identity): Uint8Array {
-  const { incarnation, version, nickname, addresses, port, mtuBytes, zone, neighbours, hasLeft } = facts
-  const links = neighbours.map((neighbour) => [fromHex(neighbour.name), neighbour.address, neighbour.port, neighbour.outbound])
-  return encodeWire([FORMAT, publicKey, incarnation, version, nickname, addresses, port, mtuBytes, zone, links, hasLeft])
+export function encodeRecord(facts: RecordFacts, { keys: { publicKey }, dataKeys }: Identity): Uint8Array {
+  const { incarnation, version, nickname, addresses, port, mtuBytes, zone, neighbours, keyIds, hasLeft } = facts
+  const links = neighbours.map((neighbour) => [fromHex(neighbour.name), encodeIp(neighbour.address), neighbour.port, neighbour.outbound])
+  const places = [addresses.map(encodeIp), port, mtuBytes, zone, links]
+  return encodeWire([FORMAT, publicKey, incarnation, version, nickname, ...places, dataKeys.publicKey, keyIds.map(encodeKeyId), hasLeft])
 }
 
 /** A string says what is wrong. */
 function readRecord(fields: readonly WireValue[], crypto: CryptoSuite): PeerRecord | string {
-  const [format, publicKey, incarnation, version, nickname, addresses, port, mtuBytes, zone, neighbours, left] = fields
-  if (format !== FORMAT) return `a record of format ${typeof format === 'number' ? format : typeof format}`
+  const [format, publicKey, incarnation, version, nickname, addresses, port, mtuBytes, zone, neighbours, dataKey, keyIds, left] = fields
+  if (format !== FORMAT) return `a record of format ${describeWire(format)}`
   if (!isBytes(publicKey, PUBLIC_KEY_BYTES)) return 'a record without a proper key'
   const name = peerNameOf(publicKey, crypto)
   if (!isCount(incarnation) || !isCount(version)) return `the record of ${name} has no proper version`
   if (typeof nickname !== 'string' || !isPrintable(nickname, NICKNAME_LENGTH_MAX)) return `the record of ${name} has no proper nickname`
-  if (!isAddressList(addresses)) return `the record of ${name} has no proper addresses`
+  const places = readAddresses(addresses)
+  if (places === undefined) return `the record of ${name} has no proper addresses`
   if (typeof port !== 'number' || !isPort(port)) return `the record of ${name} has no proper port`
   if (!isWhole(mtuBytes, MTU_BYTES_MIN, MTU_BYTES_MAX)) return `the record of ${name} has no proper MTU`
   if (!isZone(zone)) return `the record of ${name} has no proper zone`
   const links = readNeighbours(neighbours)
   if (links === undefined) return `the record of ${name} has no proper neighbours`
+  if (!isBytes(dataKey, DATA_KEY_BYTES)) return `the record of ${name} has no proper data key`
+  if (!isKeyIdList(keyIds)) return `the record of ${name} has no proper key ids`
   if (typeof left !== 'boolean') return `the record of ${name} does not tell whether it has left`
-  const places = { addresses: addresses.map(ipv4), port, mtuBytes, zone, neighbours: links }
-  return { name, publicKey: new Uint8Array(publicKey), incarnation, version, nickname, ...places, hasLeft: left }
+  const keys = { publicKey: new Uint8Array(publicKey), dataKey: new Uint8Array(dataKey), keyIds: keyIds.map(decodeKeyId) }
+  return { name, incarnation, version, nickname, ...keys, addresses: places, port, mtuBytes, zone, neighbours: links, hasLeft: left }
 }
 
 function readNeighbours(list: WireValue): readonly Neighbour[] | undefined {
@@ -147,18 +159,38 @@ function readNeighbours(list: WireValue): readonly Neighbour[] | undefined {
 }
 
 function readNeighbour(item: WireValue): Neighbour | undefined {
-  const [name, address, port, outbound] = Array.isArray(item) ? (item as readonly WireValue[]) : []
-  if (!isBytes(name, NAME_BYTES) || !isAddress(address)) return undefined
+  const [name, place, port, outbound] = Array.isArray(item) ? (item as readonly WireValue[]) : []
+  const address = readIp(place)
+  if (!isBytes(name, NAME_BYTES) || address === undefined) return undefined
   if (typeof port !== 'number' || !isPort(port) || typeof outbound !== 'boolean') return undefined
-  return { name: toHex(name) as PeerName, address: ipv4(address), port, outbound }
+  return { name: toHex(name) as PeerName, address, port, outbound }
 }
 
-function isAddressList(value: WireValue): value is readonly number[] {
-  return Array.isArray(value) && value.length <= ADDRESSES_MAX && (value as readonly WireValue[]).every(isAddress)
+function readAddresses(list: WireValue): readonly Ip[] | undefined {
+  if (!Array.isArray(list) || list.length > ADDRESSES_MAX) return undefined
+  const addresses = (list as readonly WireValue[]).map(readIp)
+  return addresses.every((address) => address !== undefined) ? addresses : undefined
 }
 
-function isAddress(value: WireValue): value is number {
-  return isWhole(value, 0, 0xffff_ffff)
+/** As many as a keyring has at most. */
+const KEY_IDS_MAX = 2
+
+function isKeyIdList(value: WireValue): value is readonly Uint8Array[] {
+  return Array.isArray(value) && value.length <= KEY_IDS_MAX && (value as readonly WireValue[]).every((id) => isBytes(id, KEY_ID_BYTES))
+}
+
+function encodeIp(address: Ip): WireValue {
+  return isIpv4(address) ? address : ipv6Bytes(address)
+}
+
+function readIp(value: WireValue): Ip | undefined {
+  if (isWhole(value, 0, 0xffff_ffff)) return ipv4(value)
+  if (!(value instanceof Uint8Array)) return undefined
+  try {
+    return ipv6FromBytes(value)
+  } catch {
+    return undefined
+  }
 }
 
 function isZone(value: WireValue): value is string | undefined {

@@ -5,10 +5,11 @@ import type { Attempts } from './dialer.ts'
 import { formatEndpoint, formatTarget, type Target } from './endpoint.ts'
 import type { FaultCode } from './faults.ts'
 import type { PostStatus } from './post.ts'
+import type { Living } from './view.ts'
 
 /** In Weave Net's words. Times are wall time. */
 export type ConnectionStatus = {
-  /** host:port of the other side: as we see it, or as we dial it. */
+  /** host:port of the other side: as we see it, after its scheme when that is of the web; or as we dial it. */
   readonly address: string
   readonly outbound: boolean
 } & (
@@ -31,6 +32,7 @@ export interface MeshStatus {
   /** As given, in order. */
   readonly targets: readonly string[]
   readonly peers: number
+  readonly living: Living
   /** Records of ours from elsewhere that we had to outdo. */
   readonly supersessions: number
   /** Hex, by channel: equal in all peers when all know the same. */
@@ -68,8 +70,8 @@ function byAddress(a: ConnectionStatus, b: ConnectionStatus): number {
 }
 
 function liveStatus(connection: Connection, { nickname }: ConnectionView): ConnectionStatus {
-  const { remote, outbound, established } = connection
-  const address = formatEndpoint(remote)
+  const { remote, via, outbound, established } = connection
+  const address = via === undefined ? formatEndpoint(remote) : `${via}://${formatEndpoint(remote)}`
   if (established === undefined) return { address, outbound, state: 'pending' }
   const { name } = established.peer
   return { address, outbound, state: 'established', since: established.sinceWall, name, nickname: nickname(name) }

@@ -1,13 +1,13 @@
-/** The seam between the mesh and whatever carries its byte streams: TCP, or a simulated network. */
+/** The seam between the mesh and whatever carries its byte streams: TCP, WebSockets, or a simulated network. */
 import type { Result } from './base/result.ts'
-import type { Endpoint, Target } from './endpoint.ts'
+import type { Endpoint, Place, Target, WebScheme } from './endpoint.ts'
 
 export interface Transport {
   /**
    * Hands every stream that others open to `accept`, until disposed. Port 0 takes any free one.
    * @throws {WeftError} when the port is taken or the address is not ours.
    */
-  listen(at: Target, accept: (stream: Stream) => void): Promise<Listener>
+  listen(at: Place, accept: (stream: Stream) => void): Promise<Listener>
   /**
    * Opens a stream. Calls `done` exactly once and never from inside this call, with a reason for people
    * when it failed; not at all once the returned object was disposed, which gives up. Has no deadline of its own.
@@ -24,6 +24,8 @@ export interface Listener extends AsyncDisposable {
 export interface Stream {
   /** The other side, as we see it. */
   readonly remote: Endpoint
+  /** It passes a web server, or comes as if through one; absent for plain TCP. */
+  readonly via?: WebScheme | undefined
   /** Bytes written that the other side has not taken yet. Each transport closes the stream when they pass its limit. */
   readonly backlogBytes: number
   /** Says who is told; called once, right after the stream is made. Nothing is delivered before. */

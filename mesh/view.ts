@@ -30,6 +30,18 @@ export interface ViewPorts {
   readonly changed: () => void
 }
 
+/** How many peers are what, this one not included; and what has become of suspicions so far. */
+export interface Living {
+  readonly alive: number
+  readonly suspect: number
+  readonly dead: number
+  readonly left: number
+  /** Suspicions that turned out wrong. */
+  readonly refuted: number
+  /** Suspicions that came true. */
+  readonly confirmed: number
+}
+
 export class View implements Disposable {
   readonly #ports: ViewPorts
   #topology: Topology = { nextHops: new Map() }
@@ -37,6 +49,8 @@ export class View implements Disposable {
   #others: readonly PeerRecord[] = []
   /** Dead, and not alive since: their newest records may have come before a path to them did. */
   readonly #lost = new Set<PeerName>()
+  #refuted = 0
+  #confirmed = 0
   #reviewing: { readonly at: Millis; readonly timer: Disposable } | undefined
 
   constructor(ports: ViewPorts) {
@@ -50,6 +64,20 @@ export class View implements Disposable {
 
   livenessOf(name: PeerName): Liveness {
     return name === this.#ports.self || this.#topology.nextHops.has(name) ? 'alive' : (this.#doubts.get(name)?.kind ?? 'suspect')
+  }
+
+  living(): Living {
+    const kinds = [...this.#doubts.values()].map(({ kind }) => kind)
+    const count = (kind: Liveness): number => kinds.filter((one) => one === kind).length
+    const alive = this.#others.length - kinds.length
+    return {
+      alive,
+      suspect: count('suspect'),
+      dead: count('dead'),
+      left: count('left'),
+      refuted: this.#refuted,
+      confirmed: this.#confirmed,
+    }
   }
 
   /** The neighbour that the shortest path to a peer begins with. */
@@ -96,6 +124,8 @@ export class View implements Disposable {
     const { doubts, changes, wakeAt } = stepLiveness(this.#doubts, { records: this.#others, isReachable }, clock.now())
     this.#doubts = doubts
     if (wakeAt !== undefined) this.#reviewAt(wakeAt)
+    this.#refuted += changes.filter(({ from, to }) => from === 'suspect' && to === 'alive').length
+    this.#confirmed += changes.filter(({ from, to }) => from === 'suspect' && to === 'dead').length
     const alive = new Set(changes.filter(({ to }) => to === 'alive').map(({ name }) => name))
     if (alive.size > 0) revived(this.#others.filter(({ name }) => alive.has(name)))
     for (const { name, to } of changes) if (to === 'dead') this.#lost.add(name)

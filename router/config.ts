@@ -13,6 +13,12 @@ export interface Config {
   readonly runDirectory: string
   readonly nickname: string
   readonly cluster: string
+  /** The file with the secret of the cluster; undefined = the one in the state directory. */
+  readonly secretFile: string | undefined
+  /** The file with a passphrase that makes the secret. */
+  readonly passphraseFile: string | undefined
+  /** There is no secret. */
+  readonly open: boolean
   readonly port: number
   readonly universe: Cidr
   /** How the ring begins: see `parseIpamInit`. */
@@ -21,6 +27,8 @@ export interface Config {
   readonly advertise: Ipv4 | undefined
   /** The MTU of the underlay; undefined = that of the interface with the underlay address. */
   readonly mtuBytes: number | undefined
+  /** A file with certificates of authorities for `wss://` targets; undefined = those of the system alone. */
+  readonly tlsAuthorities: string | undefined
   readonly logLevel: LogLevel
 }
 
@@ -73,6 +81,27 @@ export const OPTIONS: { readonly [K in keyof Config]: OptionRow<Config[K]> } = {
     fallback: () => 'weft',
     parse: (text) => matching(text, PRINTABLE, 'a name of 1 to 63 printable characters'),
   },
+  secretFile: {
+    flags: '--secret-file <file>',
+    description: 'the secret of the cluster, as made by `weft keys generate`: the same on each node',
+    fallback: () => undefined,
+    fallbackText: '`secret` in the state directory',
+    parse: (text) => resolve(text),
+  },
+  passphraseFile: {
+    flags: '--passphrase-file <file>',
+    description: 'instead of the secret, a passphrase, as the only line of this file',
+    fallback: () => undefined,
+    fallbackText: 'none',
+    parse: (text) => resolve(text),
+  },
+  open: {
+    flags: '--open',
+    description: 'no secret: anybody who reaches the port may join the cluster',
+    fallback: () => false,
+    fallbackText: 'a secret is needed',
+    parse: () => true,
+  },
   port: {
     flags: '--port <number>',
     description: 'TCP port of the mesh',
@@ -110,6 +139,13 @@ export const OPTIONS: { readonly [K in keyof Config]: OptionRow<Config[K]> } = {
     fallbackText: "the interface's",
     parse: (text) => wholeNumber(text, MTU_BYTES_MIN, MTU_BYTES_MAX),
   },
+  tlsAuthorities: {
+    flags: '--tls-ca <file>',
+    description: 'certificates (PEM) of authorities to trust for wss:// peers, besides those of the system',
+    fallback: () => undefined,
+    fallbackText: 'none',
+    parse: (text) => resolve(text),
+  },
   logLevel: {
     flags: '--log-level <level>',
     description: LOG_LEVELS.join(', '),
@@ -140,16 +176,25 @@ export function parseConfig(
       })
     }
   }
+  const sources = (['secretFile', 'passphraseFile', 'open'] as const).filter((key) => given[key] !== undefined)
+  if (sources.length > 1) {
+    const flags = sources.map((key) => OPTIONS[key].flags.replace(/ .*/, ''))
+    throw new WeftError('USAGE', `${flags.join(' and ')} exclude each other`, { hint: 'see `weft run --help`' })
+  }
   return Object.freeze({
     stateDirectory: read('stateDirectory'),
     runDirectory: read('runDirectory'),
     nickname: read('nickname'),
     cluster: read('cluster'),
+    secretFile: read('secretFile'),
+    passphraseFile: read('passphraseFile'),
+    open: read('open'),
     port: read('port'),
     universe: read('universe'),
     ipamInit: read('ipamInit'),
     advertise: read('advertise'),
     mtuBytes: read('mtuBytes'),
+    tlsAuthorities: read('tlsAuthorities'),
     logLevel: read('logLevel'),
   })
 }

@@ -1,20 +1,24 @@
 /** The router: builds every part in order, lets them know each other, and takes them down in reverse. */
 import { flushCompileCache } from 'node:module'
+import { networkInterfaces } from 'node:os'
 import { attachmentKey } from '../ipam/attachment.ts'
 import { Ipam } from '../ipam/ipam.ts'
 import { parseIpamInit } from '../ipam/seed.ts'
-import { formatIpv4 } from '../mesh/base/address.ts'
+import { formatIpv4, type Ipv4 } from '../mesh/base/address.ts'
 import type { PeerName } from '../mesh/base/brand.ts'
 import { type Clock, systemClock } from '../mesh/base/clock.ts'
 import { WeftError } from '../mesh/base/errors.ts'
+import { type Ip, isIpv4 } from '../mesh/base/ip.ts'
 import type { Logger } from '../mesh/base/log.ts'
 import { systemRandom } from '../mesh/base/random.ts'
 import { loadCrypto } from '../mesh/crypto.ts'
 import { formatTarget, parseTarget, type Target } from '../mesh/endpoint.ts'
 import { loadOrCreateIdentity } from '../mesh/identity-file.ts'
 import { Mesh } from '../mesh/mesh.ts'
-import { tcpTransport } from '../mesh/transport-tcp.ts'
+import { netTransport } from '../mesh/transport-net.ts'
+import { advertisedAddresses } from './addresses.ts'
 import type { Snapshot } from './api/contract.ts'
+import type { ApiPorts } from './api/handlers.ts'
 import { ApiServer } from './api/server.ts'
 import type { CliIo } from './cli/io.ts'
 import { apiSocketPath, cniSocketPath, identityPath, ipamDirectory, knownPeersPath, pendingDirectory } from './cli/paths.ts'
@@ -27,9 +31,12 @@ import { findUnderlay, type PassInput } from './datapath/pass.ts'
 import { Pods } from './datapath/pods.ts'
 import type { Underlay } from './datapath/underlay.ts'
 import { Netlink } from './kernel/netlink.ts'
+import { KeyRotation } from './key-rotation.ts'
 import { keepKnownPeers, readKnownPeers } from './known-peers.ts'
 import { createLog } from './log.ts'
+import { loadSecrets } from './secrets.ts'
 import { ipamReport, routerReport } from './snapshot.ts'
+import { readAuthorities } from './tls.ts'
 
 /** The attachment of the node itself: the address from which it talks to pods. */
 const HOST_ATTACHMENT = attachmentKey('weft', 'host')
@@ -55,6 +62,9 @@ async function startRouter(config: Config, targets: readonly Target[], log: Logg
   const clock = systemClock
   const crypto = await loadCrypto()
   const identity = await loadOrCreateIdentity(identityPath(config.stateDirectory), crypto)
+  const secrets = await loadSecrets(config, crypto)
+  if (secrets.isOpen) log.warn({}, 'the cluster is open: anybody who reaches the port of the mesh may join it')
+  const keys = starting.use(new KeyRotation({ ...secrets, crypto, clock, log }))
   const init = parseIpamInit(config.ipamInit, identity.name)
   const netlink = starting.use(Netlink.open({ clock }))
   const underlay = await underlayOrThrow(netlink, config)
@@ -68,28 +78,33 @@ async function startRouter(config: Config, targets: readonly Target[], log: Logg
       identity,
       nickname: config.nickname,
       cluster: config.cluster,
-      listen: { host: '0.0.0.0', port: config.port },
+      keyring: () => keys.keyring,
+      listen: { host: '::', port: config.port },
       targets,
       known: await readKnownPeers(peersFile, log),
-      transport: tcpTransport({ clock, log }),
+      transport: netTransport({ clock, log, authorities: await readAuthorities(config.tlsAuthorities) }),
       crypto,
       clock,
       random: systemRandom,
       log,
-      addresses: [underlay.address],
+      addresses: addressesOf(underlay.address, config),
       mtuBytes: underlay.mtuBytes,
       zone: undefined,
     }),
   )
   ipam.attach(mesh.register(ipam.part))
+  keys.attach(mesh)
   starting.use(keepKnownPeers(peersFile, mesh, { clock, log }))
-  await serve({ config, mesh, ipam, netlink, clock, log }, starting)
+  await serve({ config, isOpen: secrets.isOpen, keys, mesh, ipam, netlink, clock, log }, starting)
   const running = starting.move()
   return { name: identity.name, [Symbol.asyncDispose]: () => running.disposeAsync() }
 }
 
 interface Parts {
   readonly config: Config
+  /** The cluster has no secret. */
+  readonly isOpen: boolean
+  readonly keys: KeyRotation
   readonly mesh: Mesh
   readonly ipam: Ipam
   readonly netlink: Netlink
@@ -99,15 +114,15 @@ interface Parts {
 
 /** The data path, and those whom it serves. */
 async function serve(parts: Parts, stack: AsyncDisposableStack): Promise<void> {
-  const { config, mesh, ipam, netlink, clock, log } = parts
+  const { config, isOpen, keys, mesh, ipam, netlink, clock, log } = parts
   const datapath = stack.use(
     await Datapath.start({
       netlink,
       clock,
       log,
       wants: () => wantsOf(parts),
-      peers: () => mesh.peers().flatMap((record) => (record.name === mesh.name ? [] : record.addresses)),
-      onUnderlay: ({ address, mtuBytes }) => mesh.publish({ addresses: [address], mtuBytes }),
+      peers: () => mesh.peers().flatMap((record) => (record.name === mesh.name ? [] : record.addresses.filter(isIpv4))),
+      onUnderlay: ({ address, mtuBytes }) => mesh.publish({ addresses: addressesOf(address, config), mtuBytes }),
     }),
   )
   stack.use(mesh.onChange(() => datapath.kick()))
@@ -140,18 +155,25 @@ async function serve(parts: Parts, stack: AsyncDisposableStack): Promise<void> {
     ready: waitingFor().length === 0,
     waitingFor: waitingFor(),
     version: VERSION,
-    router: routerReport(mesh),
+    router: routerReport(mesh, { keyring: keys.keyring, isOpen }),
     ipam: ipamReport(ipam, mesh),
     datapath: datapath.report(),
   })
   const forget = (texts: readonly string[]): readonly string[] => forgetTargets(mesh, texts)
   const connect = (texts: readonly string[], replace: boolean): void => mesh.connect(texts.map(targetOrThrow), { replace })
-  stack.use(await ApiServer.start({ path: apiSocketPath(config.runDirectory), ports: { snapshot, connect, forget }, log }))
+  stack.use(
+    await ApiServer.start({ path: apiSocketPath(config.runDirectory), ports: { snapshot, connect, forget, ...keyPorts(keys) }, log }),
+  )
+}
+
+function keyPorts(keys: KeyRotation): Pick<ApiPorts, 'keys' | 'rotateKeys'> {
+  return { keys: () => keys.report(), rotateKeys: (leaveAbsent) => keys.rotate(leaveAbsent) }
 }
 
 function wantsOf({ config, mesh, ipam }: Parts): PassInput {
   const destinations = mesh.peers().flatMap(({ name, addresses, mtuBytes }): [PeerName, Destination][] => {
-    const [underlay] = addresses
+    // Pods' packets travel over IPv4 only; the mesh uses every address.
+    const underlay = addresses.find(isIpv4)
     return underlay === undefined ? [] : [[name, { peer: name, underlay, mtuBytes }]]
   })
   return {
@@ -194,10 +216,15 @@ async function underlayOrThrow(netlink: Netlink, config: Config): Promise<Underl
   throw new WeftError('STATE', found.error, { hint: 'name the address with --advertise' })
 }
 
+/** Where peers find us. An address that a person has named is the only one. */
+function addressesOf(underlay: Ipv4, { advertise }: Config): readonly Ip[] {
+  return advertise === undefined ? advertisedAddresses(underlay, networkInterfaces()) : [underlay]
+}
+
 function targetOrThrow(text: string): Target {
   const target = parseTarget(text)
   if (target.ok) return target.value
-  throw new WeftError('USAGE', target.error, { hint: 'name a peer as HOST or HOST:PORT' })
+  throw new WeftError('USAGE', target.error, { hint: 'name a peer as HOST, HOST:PORT, [IPv6 address]:PORT or wss://HOST/PATH' })
 }
 
 /** Those of the texts that were targets. */

@@ -3,20 +3,22 @@
 import type { Ipam } from '../ipam/ipam.ts'
 import { formatIpv4 } from '../mesh/base/address.ts'
 import type { PeerName } from '../mesh/base/brand.ts'
+import { formatIp } from '../mesh/base/ip.ts'
 import { formatEndpoint, formatTarget } from '../mesh/endpoint.ts'
 import type { Mesh } from '../mesh/mesh.ts'
 import type { PeerRecord } from '../mesh/record.ts'
 import type { ConnectionStatus } from '../mesh/status.ts'
 import type { ConnectionReport, IpamReport, PeerReport, RouterReport } from './api/contract.ts'
+import type { Secrets } from './secrets.ts'
 
-export function routerReport(mesh: Mesh): RouterReport {
+export function routerReport(mesh: Mesh, { keyring, isOpen }: Pick<Secrets, 'keyring' | 'isOpen'>): RouterReport {
   const status = mesh.status()
   const nicknames = nicknamesOf(mesh)
   return {
     protocol: status.protocol,
     name: status.name,
     nickname: status.nickname,
-    encryption: false,
+    encryption: { key: keyring.primary.id, open: isOpen },
     peerDiscovery: true,
     port: status.port,
     targets: mesh.targets().map(formatTarget),
@@ -51,7 +53,7 @@ function peerReport(record: PeerRecord, nicknames: ReadonlyMap<PeerName, string>
     nickname,
     incarnation,
     version,
-    addresses: addresses.map(formatIpv4),
+    addresses: addresses.map(formatIp),
     port,
     mtuBytes,
     connections: neighbours.map((neighbour) => ({

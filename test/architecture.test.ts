@@ -19,6 +19,7 @@ const LAYERS: Record<string, readonly string[]> = {
 /** What only the named files may do. */
 const ONLY_HERE: readonly { readonly what: string; readonly pattern: RegExp; readonly where: readonly string[] }[] = [
   { what: 'imports libsodium', pattern: /from 'libsodium-wrappers'/, where: ['mesh/crypto.ts'] },
+  { what: 'imports the WebSocket library', pattern: /from 'ws'/, where: ['mesh/transport-ws.ts', 'mesh/upgrades.ts'] },
   { what: 'imports the Kubernetes client', pattern: /from '@kubernetes\/client-node'/, where: [] },
   { what: 'loads the native module', pattern: /createRequire|process\.dlopen/, where: ['router/kernel/native.ts'] },
   { what: 'opens netlink sockets', pattern: /\bAF_NETLINK\b/, where: ['router/kernel/netlink.ts'] },

@@ -37,7 +37,13 @@ export interface RouterReport {
   readonly protocol: { readonly min: number; readonly max: number }
   readonly name: string
   readonly nickname: string
-  readonly encryption: boolean
+  /** Of what routers tell each other; pods' packets have their own, see `DatapathReport`. */
+  readonly encryption: {
+    /** The id of the key that handshakes are protected with. */
+    readonly key: string
+    /** Everybody has the key: there is no secret. */
+    readonly open: boolean
+  }
   readonly peerDiscovery: boolean
   readonly port: number
   readonly targets: readonly string[]
@@ -110,6 +116,17 @@ export interface Snapshot {
   readonly router: RouterReport
   readonly ipam: IpamReport
   readonly datapath: DatapathReport
+}
+
+/** The keys of the cluster, as the router that answers has them. */
+export interface KeysReport {
+  /** Ids. */
+  readonly primary: string
+  readonly other?: string
+  /** Where the rotation is, `idle` when none is under way. */
+  readonly stage: 'idle' | 'accept' | 'promote' | 'drop'
+  /** Live peers that have not come to this stage yet: `name(nickname)`. */
+  readonly lagging: readonly string[]
 }
 
 /** Every error answer of the API. */

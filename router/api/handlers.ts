@@ -1,7 +1,7 @@
 /** The API as a function: a request and the router's ports in, an answer out. */
 import { z } from 'zod'
 import { describeError, WeftError } from '../../mesh/base/errors.ts'
-import type { ApiError, Snapshot } from './contract.ts'
+import type { ApiError, KeysReport, Snapshot } from './contract.ts'
 import { renderConnections, renderIpam, renderPeers, renderStatus, renderTargets } from './status.ts'
 
 export interface ApiRequest {
@@ -24,6 +24,9 @@ export interface ApiPorts {
   connect(targets: readonly string[], replace: boolean): void
   /** The targets of these that were known, and are no longer. */
   forget(targets: readonly string[]): readonly string[]
+  keys(): KeysReport
+  /** @throws {WeftError} USAGE when the keys cannot be changed now. */
+  rotateKeys(leaveAbsent: boolean): KeysReport
 }
 
 interface View {
@@ -51,6 +54,8 @@ const targetsBody = z.strictObject({
   replace: z.boolean().optional(),
 })
 
+const rotateBody = z.strictObject({ leaveAbsent: z.boolean().optional() })
+
 /** Never throws: whatever a request asks for, it gets an answer. */
 export function handleApi(request: ApiRequest, ports: ApiPorts): ApiResponse {
   try {
@@ -71,11 +76,16 @@ function route(request: ApiRequest, ports: ApiPorts): ApiResponse {
     return json(200, { connected: peers })
   }
   if (path === '/forget') return json(200, { forgotten: ports.forget(parseTargets(request.body).peers) })
+  if (path === '/keys/rotate') {
+    const { leaveAbsent = false } = parseBody(request.body, rotateBody, '{"leaveAbsent": true or false}')
+    return json(200, ports.rotateKeys(leaveAbsent))
+  }
   return problem(404, `there is no ${path}`)
 }
 
 function get({ path, query }: ApiRequest, ports: ApiPorts): ApiResponse | undefined {
   if (path === '/report') return json(200, ports.snapshot())
+  if (path === '/keys') return json(200, ports.keys())
   const [, first, part, ...more] = path.split('/')
   if (first !== 'status' || more.length > 0) return undefined
   const view = part === undefined ? { text: renderStatus, json: (whole: Snapshot) => whole } : VIEWS[part]
@@ -86,14 +96,19 @@ function get({ path, query }: ApiRequest, ports: ApiPorts): ApiResponse | undefi
 }
 
 function parseTargets(body: string): z.infer<typeof targetsBody> {
+  return parseBody(body, targetsBody, '{"peers": ["HOST[:PORT]", …]}')
+}
+
+/** @throws {WeftError} INPUT that says what the body should be. */
+function parseBody<T>(body: string, schema: z.ZodType<T>, shape: string): T {
   let value: unknown
   try {
     value = JSON.parse(body)
   } catch (cause) {
     throw new WeftError('INPUT', 'the request is not JSON', { cause })
   }
-  const parsed = targetsBody.safeParse(value)
-  if (!parsed.success) throw new WeftError('INPUT', z.prettifyError(parsed.error), { hint: 'send {"peers": ["HOST[:PORT]", …]}' })
+  const parsed = schema.safeParse(value)
+  if (!parsed.success) throw new WeftError('INPUT', z.prettifyError(parsed.error), { hint: `send ${shape}` })
   return parsed.data
 }
 

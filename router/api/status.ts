@@ -1,8 +1,16 @@
 /** The text that people read: Weave Net's wording and columns, sorted, with attributes set apart. */
-import { CONNECTION_STATES, type ConnectionReport, type OwnerReport, type PeerReport, type Snapshot } from './contract.ts'
+import {
+  CONNECTION_STATES,
+  type ConnectionReport,
+  type OwnerReport,
+  type PeerReport,
+  type RouterReport,
+  type Snapshot,
+} from './contract.ts'
 
 const LABEL_WIDTH = 15
-const ADDRESS_WIDTH = 21
+/** Of an IPv4 address and a port; a column is wider when one of IPv6 or of the web is in it. */
+const ADDRESS_WIDTH_MIN = 21
 const STATE_WIDTH = 11
 const PEER_WIDTH = 37
 const COUNT_WIDTH = 8
@@ -20,6 +28,11 @@ function arrow(outbound: boolean): string {
   return outbound ? '->' : '<-'
 }
 
+/** Between routers; what pods send is told with the link. */
+function encryption({ key, open }: RouterReport['encryption']): string {
+  return open ? 'enabled between routers, but open: anybody may join' : `enabled between routers (key ${key})`
+}
+
 /** `weft status`. */
 export function renderStatus(snapshot: Snapshot): string {
   const { router, ipam, datapath } = snapshot
@@ -30,7 +43,7 @@ export function renderStatus(snapshot: Snapshot): string {
       ['Service', 'router'],
       ['Protocol', `weft ${min === max ? max : `${min}..${max}`}`],
       ['Name', peerLabel(router)],
-      ['Encryption', router.encryption ? 'enabled' : 'disabled'],
+      ['Encryption', encryption(router.encryption)],
       ['PeerDiscovery', router.peerDiscovery ? 'enabled' : 'disabled'],
       ['Targets', String(router.targets.length)],
       ['Connections', connectionCounts(router.connections)],
@@ -69,18 +82,20 @@ function peerCounts(peers: readonly PeerReport[]): string {
 
 /** `weft status connections`: established ones first, then by address. */
 export function renderConnections(connections: readonly ConnectionReport[]): string {
+  const width = addressWidth(connections)
   const rank = new Map(CONNECTION_STATES.map((state, index) => [state, index]))
   const rows = connections.toSorted((a, b) => (rank.get(a.state) ?? 0) - (rank.get(b.state) ?? 0) || compare(a.address, b.address))
   return lines(
     rows.map((row) => {
       const peer = row.name === undefined ? '' : `${peerLabel({ name: row.name, nickname: row.nickname ?? '' })} `
-      return `${arrow(row.outbound)} ${row.address.padEnd(ADDRESS_WIDTH)} ${row.state.padEnd(STATE_WIDTH)} ${peer}${row.info ?? ''}`
+      return `${arrow(row.outbound)} ${row.address.padEnd(width)} ${row.state.padEnd(STATE_WIDTH)} ${peer}${row.info ?? ''}`
     }),
   )
 }
 
 /** `weft status peers`: every peer, and below it whom it is connected with. */
 export function renderPeers(peers: readonly PeerReport[]): string {
+  const width = addressWidth(peers.flatMap(({ connections }) => connections))
   return lines(
     peers
       .toSorted((a, b) => compare(a.name, b.name))
@@ -90,7 +105,7 @@ export function renderPeers(peers: readonly PeerReport[]): string {
           .toSorted((a, b) => compare(a.name, b.name))
           .map(
             (connection) =>
-              `   ${arrow(connection.outbound)} ${connection.address.padEnd(ADDRESS_WIDTH)} ${peerLabel(connection).padEnd(PEER_WIDTH)} established`,
+              `   ${arrow(connection.outbound)} ${connection.address.padEnd(width)} ${peerLabel(connection).padEnd(PEER_WIDTH)} established`,
           ),
       ]),
   )
@@ -114,6 +129,10 @@ function ownerNote(owner: OwnerReport): string {
 /** `weft status targets`: as they were given, one a line. */
 export function renderTargets(targets: readonly string[]): string {
   return lines(targets)
+}
+
+function addressWidth(rows: readonly { readonly address: string }[]): number {
+  return Math.max(ADDRESS_WIDTH_MIN, ...rows.map(({ address }) => address.length))
 }
 
 function lines(rows: readonly string[]): string {

@@ -1,11 +1,15 @@
 /** Asks the router of this node over its unix socket. */
 import { request } from 'node:http'
 import { text } from 'node:stream/consumers'
+import { z } from 'zod'
 import { seconds } from '../../mesh/base/brand.ts'
 import { deadline } from '../../mesh/base/clock.ts'
 import { errnoCode, WeftError } from '../../mesh/base/errors.ts'
 
 const ANSWER_AFTER_MAX = seconds(10)
+const HTTP_OK = 200
+
+const apiError = z.object({ error: z.string(), hint: z.string().optional() })
 
 export interface Answer {
   readonly status: number
@@ -29,6 +33,24 @@ function exchange(socket: string, method: string, path: string, body: string): P
     call.once('error', reject)
     call.end(body)
   })
+}
+
+/** @throws {WeftError} with the router's own words when it refused. */
+export function refuseErrors(answer: Answer): Answer {
+  if (answer.status === HTTP_OK) return answer
+  const parsed = apiError.safeParse(parseJson(answer.body))
+  const { error, hint } = parsed.success
+    ? parsed.data
+    : { error: `the router answered ${answer.status}: ${answer.body.trim()}`, hint: undefined }
+  throw new WeftError('INPUT', error, hint === undefined ? {} : { hint })
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
 }
 
 function hintFor(code: string | undefined): string {

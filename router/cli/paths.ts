@@ -12,6 +12,8 @@ export const cniSocketPath = (runDirectory: string): string => join(runDirectory
 export const DEFAULT_API_SOCKET: string = apiSocketPath(DEFAULT_RUN_DIRECTORY)
 
 export const identityPath = (stateDirectory: string): string => join(stateDirectory, 'identity.key')
+/** The secret of the cluster. */
+export const secretPath = (stateDirectory: string): string => join(stateDirectory, 'secret')
 /** Records of peers that were known: a cache. */
 export const knownPeersPath = (stateDirectory: string): string => join(stateDirectory, 'peers.json')
 export const ipamDirectory = (stateDirectory: string): string => join(stateDirectory, 'ipam')

@@ -3,14 +3,11 @@ import { Argument, Command, Option } from 'commander'
 import { z } from 'zod'
 import { WeftError } from '../../mesh/base/errors.ts'
 import { STATUS_PARTS } from '../api/handlers.ts'
-import { type Answer, ask } from './client.ts'
+import { ask, refuseErrors } from './client.ts'
 import type { CliIo } from './io.ts'
 import { DEFAULT_API_SOCKET } from './paths.ts'
 
-const HTTP_OK = 200
 const HTTP_NOT_READY = 503
-
-const apiError = z.object({ error: z.string(), hint: z.string().optional() })
 
 interface QueryOptions {
   readonly socket: string
@@ -42,7 +39,7 @@ function reportCommand(io: CliIo): Command {
 
 function connectCommand(io: CliIo): Command {
   return query('connect', 'dial other peers, and keep dialling them')
-    .argument('<peer...>', 'HOST or HOST:PORT')
+    .argument('<peer...>', 'HOST, HOST:PORT or wss://HOST/PATH')
     .option('--replace', 'forget all targets given before')
     .action(async (peers: readonly string[], { socket, json, replace = false }: QueryOptions & { readonly replace?: boolean }) => {
       const answer = refuseErrors(await ask(socket, 'POST', '/connect', { peers, replace }))
@@ -70,24 +67,6 @@ function query(name: string, description: string): Command {
     .description(description)
     .addOption(new Option('--socket <path>', 'the API socket of the router').env('WEFT_SOCKET').default(DEFAULT_API_SOCKET))
     .option('--json', 'print JSON')
-}
-
-/** @throws {WeftError} with the router's own words when it refused. */
-function refuseErrors(answer: Answer): Answer {
-  if (answer.status === HTTP_OK) return answer
-  const parsed = apiError.safeParse(parseJson(answer.body))
-  const { error, hint } = parsed.success
-    ? parsed.data
-    : { error: `the router answered ${answer.status}: ${answer.body.trim()}`, hint: undefined }
-  throw new WeftError('INPUT', error, hint === undefined ? {} : { hint })
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return undefined
-  }
 }
 
 function pretty(body: string): string {

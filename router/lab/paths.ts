@@ -2,7 +2,7 @@
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { CONFLIST_NAME } from '../../plugin/conflist.ts'
-import { apiSocketPath, cniSocketPath, identityPath, pendingDirectory } from '../cli/paths.ts'
+import { apiSocketPath, cniSocketPath, identityPath, pendingDirectory, secretPath } from '../cli/paths.ts'
 import type { HostName, LabName, PodName } from './names.ts'
 
 /** One directory per lab; gone with the machine, like the namespaces. */
@@ -40,6 +40,7 @@ export interface HostPaths {
   /** The router's --state-dir. */
   readonly state: string
   readonly identity: string
+  readonly secret: string
   /** The router's --run-dir. */
   readonly run: string
   readonly apiSocket: string
@@ -63,6 +64,7 @@ export function hostPaths(lab: LabName, host: HostName): HostPaths {
     directory,
     state,
     identity: identityPath(state),
+    secret: secretPath(state),
     run,
     apiSocket: apiSocketPath(run),
     cniSocket: cniSocketPath(run),

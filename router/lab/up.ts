@@ -5,6 +5,8 @@ import { formatIpv4 } from '../../mesh/base/address.ts'
 import { describeError, WeftError } from '../../mesh/base/errors.ts'
 import { loadCrypto } from '../../mesh/crypto.ts'
 import { loadOrCreateIdentity } from '../../mesh/identity-file.ts'
+import { clusterKey, SECRET_BYTES } from '../../mesh/keyring.ts'
+import { createSecretFile } from '../../mesh/secret-file.ts'
 import { renderConflist } from '../../plugin/conflist.ts'
 import type { NodeCommand } from '../cli/io.ts'
 import { mapBounded } from './bounded.ts'
@@ -83,9 +85,10 @@ async function build(plan: LabPlan, ports: LabPorts): Promise<BuiltLab> {
   return { lab: ready, pods }
 }
 
-/** Directories and identities. The routers find their identities there; the ring needs all their names at the start. */
+/** Directories, identities, and one secret for all. The routers find their identities there; the ring needs all their names at the start. */
 async function makeHosts({ name: lab, hosts }: LabPlan, { node }: LabPorts): Promise<readonly LabHost[]> {
   const crypto = await loadCrypto()
+  const keyring = { primary: clusterKey(crypto.randomBytes(SECRET_BYTES), crypto), other: undefined }
   await mkdir(labDirectory(lab), { recursive: true, mode: 0o700 })
   await writeWrapper(lab, node)
   return await mapBounded([...Array(hosts).keys()], PODS_AT_ONCE, async (index) => {
@@ -93,6 +96,7 @@ async function makeHosts({ name: lab, hosts }: LabPlan, { node }: LabPorts): Pro
     const paths = hostPaths(lab, name)
     for (const directory of [paths.state, paths.run, paths.pods]) await mkdir(directory, { recursive: true, mode: 0o700 })
     await writeFile(paths.conflist, renderConflist())
+    await createSecretFile(paths.secret, keyring, crypto)
     const identity = await loadOrCreateIdentity(paths.identity, crypto)
     return { name, address: formatIpv4(hostAddress(index)), peer: identity.name }
   })

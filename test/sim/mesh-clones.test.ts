@@ -1,7 +1,7 @@
 /** Two live peers with one identity key, as when a machine was cloned with its state: nobody else suffers, and it is named. */
 import { describe, expect, test } from 'vitest'
 import { seconds } from '../../mesh/base/brand.ts'
-import { type SimPeer, simCluster } from '../support/sim-mesh.ts'
+import { type SimPeer, simCluster } from '../support/sim/mesh.ts'
 
 function messages(peers: readonly SimPeer[]): number {
   return peers.reduce((sum, { mesh }) => sum + mesh.status().traffic.messagesOut, 0)

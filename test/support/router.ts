@@ -7,13 +7,19 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { seconds } from '../../mesh/base/brand.ts'
+import { loadCrypto } from '../../mesh/crypto.ts'
+import { createSecretFile } from '../../mesh/secret-file.ts'
 import type { Snapshot } from '../../router/api/contract.ts'
 import { ask } from '../../router/cli/client.ts'
+import { secretPath } from '../../router/cli/paths.ts'
+import { keyringOf } from './keyrings.ts'
 import { makeNetns, type Netns } from './netns.ts'
 import { until } from './until.ts'
 
 const MAIN = fileURLToPath(new URL('../../router/main.ts', import.meta.url))
 const PLUGIN = fileURLToPath(new URL('../../build/weft-cni', import.meta.url))
+/** As setup.mjs runs it. */
+const FLAGS = ['--max-semi-space-size=1', '--heap-growing-percent=25']
 const run = promisify(execFile)
 
 export interface TestRouter extends AsyncDisposable {
@@ -56,6 +62,15 @@ async function runWeft(words: readonly string[], env: Readonly<Record<string, st
   )
 }
 
+/** Joins the underlays of these routers, which led nowhere so far, as cables to one switch in the namespace `hub`. */
+export async function joinUnderlays(hub: Netns, routers: readonly TestRouter[]): Promise<void> {
+  await hub.exec('sh', '-c', 'ip link set lo up; ip link add switch type bridge; ip link set switch up')
+  for (const [index, { ns }] of routers.entries()) {
+    await ns.exec('ip', 'link', 'set', 'wire', 'netns', hub.name, 'name', `port${index}`)
+    await hub.exec('ip', 'link', 'set', `port${index}`, 'master', 'switch', 'up')
+  }
+}
+
 /** A namespace with an underlay at `address`/24, and no router in it yet. */
 export async function makeRouter(address = '192.0.2.1'): Promise<TestRouter> {
   await using stack = new AsyncDisposableStack()
@@ -75,6 +90,8 @@ export async function makeRouter(address = '192.0.2.1'): Promise<TestRouter> {
     }
   })
   const [stateDirectory, runDirectory] = [join(directory, 'state'), join(directory, 'run')]
+  const crypto = await loadCrypto()
+  await createSecretFile(secretPath(stateDirectory), keyringOf(1, crypto)(), crypto)
   const socket = join(runDirectory, 'api.sock')
   const start = (...words: readonly string[]): Running => {
     const running = launch(ns, ['--state-dir', stateDirectory, '--run-dir', runDirectory, '--nickname', 'r', ...words])
@@ -99,8 +116,8 @@ export async function makeRouter(address = '192.0.2.1'): Promise<TestRouter> {
 }
 
 function launch(ns: Netns, words: readonly string[]): Running {
-  const privileges = ['setpriv', '--bounding-set=-all,+net_admin', '--inh-caps=-all', '--no-new-privs', '--']
-  const child = spawn('nsenter', [`--net=${ns.path}`, '--', ...privileges, process.execPath, MAIN, 'run', ...words], {
+  const privileges = ['setpriv', '--pdeathsig', 'KILL', '--bounding-set=-all,+net_admin', '--inh-caps=-all', '--no-new-privs', '--']
+  const child = spawn('nsenter', [`--net=${ns.path}`, '--', ...privileges, process.execPath, ...FLAGS, MAIN, 'run', ...words], {
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   let text = ''

@@ -6,10 +6,10 @@ export const emptySnapshot: Snapshot = {
   waitingFor: ['a ring of address ranges'],
   version: '0.1.0',
   router: {
-    protocol: { min: 1, max: 1 },
+    protocol: { min: 2, max: 2 },
     name: 'aaaaaaaaaaaaaaaa',
     nickname: 'a',
-    encryption: false,
+    encryption: { key: '1a2b3c4d', open: false },
     peerDiscovery: true,
     port: 6783,
     targets: [],

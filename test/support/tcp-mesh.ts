@@ -4,10 +4,11 @@ import { systemClock } from '../../mesh/base/clock.ts'
 import { silentLog } from '../../mesh/base/log.ts'
 import { systemRandom } from '../../mesh/base/random.ts'
 import { loadCrypto, SEED_BYTES } from '../../mesh/crypto.ts'
-import type { Target } from '../../mesh/endpoint.ts'
+import type { Place } from '../../mesh/endpoint.ts'
 import { identityFromSeed } from '../../mesh/identity.ts'
 import { Mesh, type MeshOptions } from '../../mesh/mesh.ts'
-import { tcpTransport } from '../../mesh/transport-tcp.ts'
+import { netTransport } from '../../mesh/transport-net.ts'
+import { keyringOf } from './keyrings.ts'
 
 const crypto = await loadCrypto()
 const LOOPBACK: Ipv4 = parseIpv4('127.0.0.1')
@@ -18,9 +19,10 @@ export function startTcpMesh(nickname: string, options: Partial<MeshOptions> = {
     identity: identityFromSeed(crypto.randomBytes(SEED_BYTES), crypto),
     nickname,
     cluster: 'test',
+    keyring: keyringOf(1, crypto),
     listen: { host: '127.0.0.1', port: 0 },
     targets: [],
-    transport: tcpTransport({ clock: systemClock, log: silentLog }),
+    transport: netTransport({ clock: systemClock, log: silentLog }),
     crypto,
     clock: systemClock,
     random: systemRandom,
@@ -33,7 +35,7 @@ export function startTcpMesh(nickname: string, options: Partial<MeshOptions> = {
 }
 
 /** How to dial it. */
-export function targetOf(mesh: Mesh): Target {
+export function targetOf(mesh: Mesh): Place {
   return { host: '127.0.0.1', port: mesh.port }
 }
 

@@ -160,6 +160,24 @@ describe('a cluster of three hosts', () => {
     await lab.json('pod del', 'late')
   })
 
+  test('the secret is changed twice while pods talk: no packet and no connection is lost', async () => {
+    const target = made.pods.find(({ name }) => name === 'b1')?.address ?? ''
+    const connectionsOfA = async () => (await lab.run('exec', 'a', '--', 'weft', 'status', 'connections')).stdout
+    const secrets = () => ['a', 'b', 'c'].map((host) => readFileSync(`${labDirectory(lab.name)}/host-${host}/state/secret`, 'utf8'))
+    const [connections, before] = [await connectionsOfA(), secrets()]
+    const pinging = lab.run('exec', 'a1', '--', 'ping', '-i', '0.1', '-c', '80', '-W', '2', target)
+    const first = await lab.run('exec', 'b', '--', 'weft', 'keys', 'rotate')
+    const second = await lab.run('exec', 'c', '--', 'weft', 'keys', 'rotate')
+    expect([first.status, second.status]).toEqual([0, 0])
+    expect((await pinging).stdout).toContain(' 0% packet loss')
+    const after = secrets()
+    expect(new Set(after).size).toBe(1)
+    expect(before).not.toContain(after[0])
+    expect(after[0]).toMatch(new RegExp(`^weft-secret-1 ${second.stdout.trim()} [0-9a-f]{64}\\n$`))
+    expect(await connectionsOfA()).toBe(connections)
+    expect(await failing(lab)).toEqual([])
+  })
+
   test('routes that somebody flushes come back', async () => {
     expect((await lab.run('exec', 'c', '--', 'ip', 'route', 'flush', 'proto', '119')).status).toBe(0)
     await expectWhole(lab)

@@ -8,11 +8,13 @@ import { Connection, type ConnectionPorts, type End, GOSSIP_BACKLOG_BYTES_MAX } 
 import { encodeFrame, FRAME_BYTES_MAX, FrameDecoder } from '../../../mesh/framing.ts'
 import { type HandshakeOptions, type HandshakeState, startHandshake, stepHandshake } from '../../../mesh/handshake.ts'
 import { decodeMessage, encodeMessage, type GossipMessage, type Message } from '../../../mesh/messages.ts'
+import type { Session } from '../../../mesh/session.ts'
 import type { Stream } from '../../../mesh/transport.ts'
-import { identityOf } from '../../support/mesh-records.ts'
-import { simCrypto } from '../../support/sim-crypto.ts'
-import { SimHost } from '../../support/sim-host.ts'
-import { SimNetwork } from '../../support/sim-network.ts'
+import { keyringOf } from '../../support/keyrings.ts'
+import { identityOf, withBitFlipped } from '../../support/mesh-records.ts'
+import { simCrypto } from '../../support/sim/crypto.ts'
+import { SimHost } from '../../support/sim/host.ts'
+import { SimNetwork } from '../../support/sim/network.ts'
 import { TestClock } from '../../support/test-clock.ts'
 
 const crypto = simCrypto(seededRandom(1))
@@ -20,7 +22,14 @@ const here = parseIpv4('198.18.0.1')
 const there = parseIpv4('198.18.0.2')
 
 function optionsOf(index: number): HandshakeOptions {
-  return { identity: identityOf(index, crypto), crypto, cluster: 'c', instance: new Uint8Array(16).fill(index), incarnation: index }
+  return {
+    identity: identityOf(index, crypto),
+    crypto,
+    cluster: 'c',
+    keyring: keyringOf(1, crypto),
+    instance: new Uint8Array(16).fill(index),
+    incarnation: () => index,
+  }
 }
 
 interface Scene {
@@ -80,23 +89,35 @@ interface Side {
   /** What our side has said, the handshake not counted. */
   readonly heard: Message[]
   closed: string | undefined
+  /** The frame that says so. */
+  frame(payload: Uint8Array): Uint8Array
 }
 
 /** Plays a proper dialler up to its proof. */
 function shakeHands({ clock, stream }: Scene): Side {
-  const side: Side = { heard: [], closed: undefined }
+  let session: Session | undefined
+  const side: Side = {
+    heard: [],
+    closed: undefined,
+    frame: (payload) => encodeFrame(session?.seal(payload) ?? payload),
+  }
   const frames = new FrameDecoder()
   const [first, effects] = startHandshake(optionsOf(2), true)
   let state: HandshakeState = first
   const onFrame = (payload: Uint8Array) => {
-    if (state.kind === 'over') {
-      const message = decodeMessage(payload)
+    const opened = session?.open(payload)
+    if (opened?.ok) {
+      const message = decodeMessage(opened.value)
       if (message.ok) side.heard.push(message.value)
       return
     }
     const [next, more] = stepHandshake(state, payload, optionsOf(2))
     state = next
-    for (const effect of more) if (effect.kind === 'done' && effect.last !== undefined) stream.write(encodeFrame(effect.last))
+    for (const effect of more) {
+      if (effect.kind !== 'done') continue
+      if (effect.last !== undefined) stream.write(encodeFrame(effect.last))
+      session = effect.session
+    }
   }
   stream.start({
     received: (bytes) => {
@@ -119,12 +140,12 @@ test('a proper peer is established, heard, and told goodbye with the reason', as
   const stage = await scene()
   const side = shakeHands(stage)
   expect(stage.connection.established?.peer.name).toBe(identityOf(2, crypto).name)
-  stage.stream.write(encodeFrame(encodeMessage(news)))
+  stage.stream.write(side.frame(encodeMessage(news)))
   stage.clock.advance(seconds(0.1))
   expect(stage.received).toEqual([news])
   stage.connection.end({ code: 'closed', reason: 'enough' })
   stage.clock.advance(seconds(0.1))
-  expect(side).toEqual({ heard: [{ kind: 'bye', reason: 'enough', code: 'other' }], closed: 'closed by the other side' })
+  expect(side).toMatchObject({ heard: [{ kind: 'bye', reason: 'enough', code: 'other' }], closed: 'closed by the other side' })
   expect(stage.ended).toEqual([{ end: { code: 'closed', reason: 'enough' }, at: 0 }])
   expect([stage.connection.isReady, stage.connection.send({ kind: 'digests', digests: [] })]).toEqual([false, false])
 })
@@ -144,8 +165,8 @@ describe('a goodbye', () => {
     { said: 'other', heard: 'lost' },
   ] as const)('of the other side for the reason $said is passed on as $heard', async ({ said, heard }) => {
     const stage = await scene()
-    shakeHands(stage)
-    stage.stream.write(encodeFrame(encodeMessage({ kind: 'bye', reason: 'tired', code: said })))
+    const side = shakeHands(stage)
+    stage.stream.write(side.frame(encodeMessage({ kind: 'bye', reason: 'tired', code: said })))
     stage.clock.advance(seconds(0.1))
     expect(stage.ended.map(({ end }) => end)).toEqual([{ code: heard, reason: 'closed by the peer: tired' }])
   })
@@ -168,23 +189,38 @@ describe('who is proved, and then', () => {
   test.each([
     {
       name: 'sends a frame too long',
-      bytes: Uint8Array.of(0, 4, 0, 1),
+      bytes: () => Uint8Array.of(0, 4, 0, 1),
       end: { code: 'frame', reason: 'a frame of 262145 bytes, more than 262144' },
     },
     {
       name: 'sends an unknown message',
-      bytes: encodeFrame(encodeWire([99])),
+      bytes: (side: Side) => side.frame(encodeWire([99])),
       end: { code: 'message', reason: 'a message of an unknown type 99' },
     },
     {
       name: 'sends no message at all',
-      bytes: encodeFrame(Uint8Array.of(0xc1)),
+      bytes: (side: Side) => side.frame(Uint8Array.of(0xc1)),
       end: { code: 'message', reason: 'a message type 0xc1, which is not spoken here' },
+    },
+    {
+      name: 'sends a frame that is not sealed',
+      bytes: () => encodeFrame(encodeMessage({ kind: 'heartbeat' })),
+      end: { code: 'seal', reason: 'a frame was changed on its way, repeated or left out' },
+    },
+    {
+      name: 'sends a frame of which a bit was changed on its way',
+      bytes: (side: Side) => withBitFlipped(side.frame(encodeMessage({ kind: 'heartbeat' })), 40),
+      end: { code: 'seal', reason: 'a frame was changed on its way, repeated or left out' },
+    },
+    {
+      name: 'leaves out a frame',
+      bytes: (side: Side) => side.frame(Uint8Array.of(1)) && side.frame(encodeMessage({ kind: 'heartbeat' })),
+      end: { code: 'seal', reason: 'a frame was changed on its way, repeated or left out' },
     },
   ])('$name is shown out', async ({ bytes, end }) => {
     const stage = await scene()
-    shakeHands(stage)
-    stage.stream.write(bytes)
+    const side = shakeHands(stage)
+    stage.stream.write(bytes(side))
     stage.clock.advance(seconds(0.1))
     expect(stage.ended.map((one) => one.end)).toEqual([end])
   })
@@ -209,10 +245,10 @@ describe('who is proved, and then', () => {
 
   test('falls silent is asked for every five seconds while its host answers, and lives on when it speaks', async () => {
     const stage = await scene({ doubted: (connection) => connection.vouch() })
-    shakeHands(stage)
+    const side = shakeHands(stage)
     stage.clock.advance(seconds(20))
     expect(stage.doubtedAt).toEqual([3, 8, 13, 18])
-    stage.stream.write(encodeFrame(encodeMessage({ kind: 'heartbeat' })))
+    stage.stream.write(side.frame(encodeMessage({ kind: 'heartbeat' })))
     stage.clock.advance(seconds(2))
     expect([stage.connection.isDoubted, stage.ended]).toEqual([false, []])
   })
@@ -228,10 +264,10 @@ describe('who is proved, and then', () => {
 
   test('beats itself is never doubted', async () => {
     const stage = await scene()
-    shakeHands(stage)
+    const side = shakeHands(stage)
     for (let beat = 0; beat < 50; beat += 1) {
       stage.clock.advance(seconds(2))
-      stage.stream.write(encodeFrame(encodeMessage({ kind: 'heartbeat' })))
+      stage.stream.write(side.frame(encodeMessage({ kind: 'heartbeat' })))
     }
     expect([stage.ended, stage.doubtedAt]).toEqual([[], []])
   })

@@ -3,7 +3,8 @@ import { describe, expect, test } from 'vitest'
 import { fromHex, toHex } from '../../../mesh/base/bytes.ts'
 import { seededRandom } from '../../../mesh/base/random.ts'
 import { loadCrypto } from '../../../mesh/crypto.ts'
-import { simCrypto } from '../../support/sim-crypto.ts'
+import { withBitFlipped } from '../../support/mesh-records.ts'
+import { simCrypto } from '../../support/sim/crypto.ts'
 
 const real = await loadCrypto()
 
@@ -44,5 +45,24 @@ describe.each([
   test('draws bytes of which no two are alike', () => {
     expect(crypto.randomBytes(16)).toHaveLength(16)
     expect(toHex(crypto.randomBytes(16))).not.toBe(toHex(crypto.randomBytes(16)))
+  })
+
+  const { noise } = crypto
+  const [a, b] = [noise.keys(new Uint8Array(32).fill(3)), noise.keys(new Uint8Array(32).fill(4))]
+
+  test('lets two share a secret that a third does not have', () => {
+    const secret = noise.dh(a.secretKey, b.publicKey)
+    expect(noise.dh(b.secretKey, a.publicKey)).toEqual(secret)
+    expect(noise.dh(b.secretKey, b.publicKey)).not.toEqual(secret)
+  })
+
+  test('opens what it has sealed, and nothing in which a single bit differs', () => {
+    const [key, ad, text] = [new Uint8Array(32).fill(7), Uint8Array.of(0, 0, 0, 70), new Uint8Array(50).fill(8)]
+    const sealed = noise.seal(key, 5, ad, text)
+    expect(noise.open(key, 5, ad, sealed)).toEqual(text)
+    for (let bit = 0; bit < 8 * sealed.length; bit += 1) expect(noise.open(key, 5, ad, withBitFlipped(sealed, bit))).toBeUndefined()
+    expect(noise.open(key, 6, ad, sealed)).toBeUndefined()
+    expect(noise.open(key, 5, Uint8Array.of(0, 0, 0, 71), sealed)).toBeUndefined()
+    expect(noise.open(noise.rekey(key), 5, ad, sealed)).toBeUndefined()
   })
 })

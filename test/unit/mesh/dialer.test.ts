@@ -17,7 +17,7 @@ import {
 import type { Liveness } from '../../../mesh/liveness.ts'
 import { DEGREE_TARGET } from '../../../mesh/overlay.ts'
 import type { PeerRecord } from '../../../mesh/record.ts'
-import { plainFacts } from '../../support/mesh-records.ts'
+import { bareRecord } from '../../support/mesh-records.ts'
 
 const self = parsePeerName('5555555555555555')
 const lower = parsePeerName('1111111111111111')
@@ -30,7 +30,7 @@ const started: DialEvent = { kind: 'started', peer: undefined }
 const refused: DialEvent = { kind: 'failed', reason: 'refused' }
 
 function recordOf(name: PeerName, ...addresses: readonly string[]): PeerRecord {
-  return { ...plainFacts, name, publicKey: new Uint8Array(32), addresses: addresses.map(parseIpv4) }
+  return bareRecord(name, { addresses: addresses.map(parseIpv4) })
 }
 
 /** So many peers, all after us in order, each with an address. */

@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest'
 import { millis, parsePeerName } from '../../../mesh/base/brand.ts'
 import { type Doubt, type Doubts, type LivenessStep, nobodyDoubted, stepLiveness, suspicionTime } from '../../../mesh/liveness.ts'
 import type { PeerRecord } from '../../../mesh/record.ts'
-import { plainFacts } from '../../support/mesh-records.ts'
+import { bareRecord } from '../../support/mesh-records.ts'
 
 const peer = parsePeerName('aaaaaaaaaaaaaaaa')
 const PATIENCE = suspicionTime(2)
@@ -17,7 +17,7 @@ interface Look {
 }
 
 function recordOf({ version = 1, incarnation = 1, hasLeft = false }: Look): PeerRecord {
-  return { ...plainFacts, name: peer, publicKey: new Uint8Array(32), version, incarnation, hasLeft }
+  return bareRecord(peer, { version, incarnation, hasLeft })
 }
 
 function look(doubts: Doubts, at: number, now: Look): LivenessStep {

@@ -1,5 +1,6 @@
 /** Whole meshes over real TCP: discovery, loss, restarts, and strangers on the port. */
-import { connect, type Socket } from 'node:net'
+import { once } from 'node:events'
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { isDeepStrictEqual } from 'node:util'
 import { afterEach, describe, expect, test } from 'vitest'
 import { parseIpv4 } from '../../../mesh/base/address.ts'
@@ -7,9 +8,10 @@ import { millis, type PeerName } from '../../../mesh/base/brand.ts'
 import { systemClock } from '../../../mesh/base/clock.ts'
 import { err, ok } from '../../../mesh/base/result.ts'
 import { loadCrypto } from '../../../mesh/crypto.ts'
-import { formatTarget } from '../../../mesh/endpoint.ts'
+import { formatTarget, type Target, WEB_PATH } from '../../../mesh/endpoint.ts'
 import type { GossipPart } from '../../../mesh/gossip.ts'
 import type { Mesh, MeshOptions } from '../../../mesh/mesh.ts'
+import { keyOf, keyringOf } from '../../support/keyrings.ts'
 import { identityOf } from '../../support/mesh-records.ts'
 import { connectedTo, startTcpMesh, targetOf } from '../../support/tcp-mesh.ts'
 import { until } from '../../support/until.ts'
@@ -62,7 +64,18 @@ test('three peers that know one address find each other and agree', async () => 
   const recordOfC = records.find(({ nickname }) => nickname === 'c')
   expect(recordOfC).toMatchObject({ name: c.name, port: c.port, addresses: [parseIpv4('127.0.0.1')], zone: 'far', mtuBytes: 1_400 })
   await until('records tell of both neighbours', () => (b.peers().every(({ neighbours }) => neighbours.length === 2) ? true : undefined))
-  expect(a.status()).toMatchObject({ peers: 3, faults: {}, protocol: { min: 1, max: 1 } })
+  expect(a.status()).toMatchObject({ peers: 3, faults: {}, protocol: { min: 2, max: 2 } })
+})
+
+test('peers that dial the port as a web server are peers like all others, and their connections say how they travel', async () => {
+  const a = await start('a')
+  const target: Target = { scheme: 'ws', ...targetOf(a), path: WEB_PATH }
+  const b = await start('b', { targets: [target] })
+  await until('they agree', () => sees(a, 'b') && sees(b, 'a') && agree([a, b]))
+  const [atA, atB] = [a.connections(), b.connections()]
+  expect(atB).toMatchObject([{ address: `ws://127.0.0.1:${a.port}`, outbound: true, state: 'established', nickname: 'a' }])
+  expect(atA).toMatchObject([{ address: expect.stringMatching(/^ws:\/\/127\.0\.0\.1:\d+$/), outbound: false, nickname: 'b' }])
+  expect([b.status().targets, a.status().faults, b.status().faults]).toEqual([[formatTarget(target)], {}, {}])
 })
 
 test('a change is seen everywhere, and told to those who listen once per turn', async () => {
@@ -103,7 +116,7 @@ describe('what cannot be reached is told in Weave Net\u2019s words', () => {
       address: formatTarget(target),
       outbound: true,
       state: 'failed',
-      reason: `dial tcp4 ${formatTarget(target)}: connection refused`,
+      reason: `dial tcp ${formatTarget(target)}: connection refused`,
       retryAt: expect.any(Number),
     })
     a.forget([target])
@@ -122,7 +135,18 @@ describe('what cannot be reached is told in Weave Net\u2019s words', () => {
     const a = await start('a', { cluster: 'other' })
     const b = await start('b', { targets: [targetOf(a)] })
     const failed = await until('the dial has failed', () => b.connections().find(({ state }) => state === 'failed'))
-    expect(failed).toMatchObject({ reason: 'belongs to another cluster' })
+    expect(failed).toMatchObject({ reason: 'belongs to another cluster: give both the same --cluster' })
+    await until('a has counted it', () => a.status().faults.handshake)
+  })
+
+  test('a peer with another secret: named at both ends', async () => {
+    const a = await start('a', { keyring: keyringOf(2, crypto) })
+    const b = await start('b', { targets: [targetOf(a)] })
+    const failed = await until('the dial has failed', () => b.connections().find(({ state }) => state === 'failed'))
+    const [its, own] = [keyOf(2, crypto).id, keyOf(1, crypto).id]
+    expect(failed).toMatchObject({
+      reason: `has another cluster secret (its key id is ${its}, ours ${own}): give both the same secret, see \`weft keys show-id\``,
+    })
     await until('a has counted it', () => a.status().faults.handshake)
   })
 
@@ -134,6 +158,37 @@ describe('what cannot be reached is told in Weave Net\u2019s words', () => {
     expect(failed).toMatchObject({ reason: 'peer name collision: another process runs with our identity key' })
     expect(await until('both have counted it', () => a.status().faults.collision)).toBeGreaterThan(0)
   })
+})
+
+test('a peer with two keys offers the second one to whom the first says nothing', async () => {
+  const a = await start('a', { keyring: keyringOf(1, crypto) })
+  const b = await start('b', { keyring: keyringOf(2, crypto, 1), targets: [targetOf(a)] })
+  await until('they are connected', () => sees(a, 'b') && sees(b, 'a'))
+})
+
+test('nothing that peers tell each other can be read on the wire', async () => {
+  const a = await start('a-nickname-to-look-for')
+  const heard: Buffer[] = []
+  const proxy = createServer((socket) => {
+    const onward = connect({ host: '127.0.0.1', port: a.port })
+    for (const [from, to] of [
+      [socket, onward],
+      [onward, socket],
+    ] as const) {
+      from.on('error', () => undefined).on('data', (piece) => heard.push(Buffer.from(piece)))
+      from.pipe(to)
+    }
+  })
+  proxy.listen(0, '127.0.0.1')
+  await once(proxy, 'listening')
+  cleanup.defer(() => void proxy.close())
+  const { port } = proxy.address() as AddressInfo
+  const b = await start('b', { targets: [{ host: '127.0.0.1', port }], zone: 'a-zone-to-look-for' })
+  await until('they agree', () => sees(b, 'a-nickname-to-look-for') && agree([a, b]))
+  const wire = Buffer.concat(heard)
+  expect(wire.length).toBeGreaterThan(1_000)
+  for (const text of ['to-look-for', 'peers']) expect(wire.includes(text)).toBe(false)
+  for (const { publicKey } of a.peers()) expect(wire.includes(publicKey)).toBe(false)
 })
 
 test('two peers that dial each other at once end with one connection, which both call by the same ends', async () => {
@@ -254,7 +309,7 @@ describe('strangers on the port', () => {
     { name: 'an oversized frame', bytes: Uint8Array.of(0, 0, 4, 1), fault: 'frame' },
     { name: 'an empty frame', bytes: Uint8Array.of(0, 0, 0, 0), fault: 'frame' },
     { name: 'a frame that is no hello', bytes: Uint8Array.of(0, 0, 0, 2, 1, 2), fault: 'handshake' },
-    { name: 'HTTP', bytes: new TextEncoder().encode('GET / HTTP/1.1\r\n\r\n'), fault: 'frame' },
+    { name: 'TLS', bytes: Uint8Array.of(0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3), fault: 'frame' },
   ] as const)('$name ends that connection, is counted, and touches nobody else', async ({ bytes, fault }) => {
     const { a, isUntouched } = await friends()
     const intruder = await intrude(a.port)

@@ -8,7 +8,7 @@ import { GOSSIP_MESSAGE_BYTES_MAX } from '../../../mesh/gossip.ts'
 import { DELTAS_MAX, decodeMessage, encodeMessage, HOPS_MAX, type Message } from '../../../mesh/messages.ts'
 import { sealParcel } from '../../../mesh/parcel.ts'
 import { identityOf } from '../../support/mesh-records.ts'
-import { simCrypto } from '../../support/sim-crypto.ts'
+import { simCrypto } from '../../support/sim/crypto.ts'
 
 const crypto = simCrypto(seededRandom(1))
 const identity = identityOf(1, crypto)

@@ -8,7 +8,7 @@ import { loadCrypto } from '../../../mesh/crypto.ts'
 import { isParcelGenuine, type Parcel, parseParcel, sealParcel } from '../../../mesh/parcel.ts'
 import { isRecordGenuine, parseRecord } from '../../../mesh/record.ts'
 import { deltaOf, identityOf, recordOf, withBitFlipped } from '../../support/mesh-records.ts'
-import { simCrypto } from '../../support/sim-crypto.ts'
+import { simCrypto } from '../../support/sim/crypto.ts'
 
 const crypto = simCrypto(seededRandom(1))
 const identity = identityOf(1, crypto)

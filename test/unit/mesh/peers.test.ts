@@ -8,7 +8,7 @@ import { identityFromSeed } from '../../../mesh/identity.ts'
 import { PEERS_MAX, Peers } from '../../../mesh/peers.ts'
 import { RECORD_BYTES_MAX, type SignedRecord } from '../../../mesh/record.ts'
 import { deltaOf, identityOf, plainFacts, recordOf, withBitFlipped } from '../../support/mesh-records.ts'
-import { simCrypto } from '../../support/sim-crypto.ts'
+import { simCrypto } from '../../support/sim/crypto.ts'
 
 const crypto = simCrypto(seededRandom(1))
 const stranger = identityOf(250, crypto).name

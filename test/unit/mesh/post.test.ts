@@ -9,7 +9,7 @@ import { type Parcel, sealParcel } from '../../../mesh/parcel.ts'
 import { Post } from '../../../mesh/post.ts'
 import type { PeerRecord } from '../../../mesh/record.ts'
 import { identityOf, recordOf, withBitFlipped } from '../../support/mesh-records.ts'
-import { simCrypto } from '../../support/sim-crypto.ts'
+import { simCrypto } from '../../support/sim/crypto.ts'
 
 type ParcelMessage = GossipMessage & { kind: 'parcel' }
 

@@ -1,7 +1,6 @@
 /** Records: what a peer says of itself survives the wire, and nothing that it has not said passes for its own. */
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { ipv4 } from '../../../mesh/base/address.ts'
 import { seededRandom } from '../../../mesh/base/random.ts'
 import { encodeWire, type WireValue } from '../../../mesh/base/wire.ts'
 import { loadCrypto } from '../../../mesh/crypto.ts'
@@ -15,26 +14,32 @@ import {
   RECORD_BYTES_MAX,
   type RecordFacts,
 } from '../../../mesh/record.ts'
-import { identityOf, plainFacts, recordOf, withBitFlipped } from '../../support/mesh-records.ts'
-import { simCrypto } from '../../support/sim-crypto.ts'
+import { keyOf } from '../../support/keyrings.ts'
+import { anyIp, identityOf, plainFacts, recordOf, withBitFlipped } from '../../support/mesh-records.ts'
+import { simCrypto } from '../../support/sim/crypto.ts'
 
 const crypto = simCrypto(seededRandom(1))
 const identity = identityOf(1, crypto)
 
 const text = fc.stringMatching(/^[ -~]{1,63}$/)
-const address = fc.nat(0xffff_ffff).map(ipv4)
 const port = fc.integer({ min: 1, max: 65_535 })
-const neighbour = fc.record({ name: fc.nat(255).map((index) => identityOf(index, crypto).name), address, port, outbound: fc.boolean() })
+const neighbour = fc.record({
+  name: fc.nat(255).map((index) => identityOf(index, crypto).name),
+  address: anyIp,
+  port,
+  outbound: fc.boolean(),
+})
 const facts: fc.Arbitrary<RecordFacts> = fc.record({
   incarnation: fc.integer({ min: 1, max: 2 ** 52 }),
   version: fc.integer({ min: 1, max: 2 ** 52 }),
   nickname: text,
-  addresses: fc.array(address, { maxLength: 8 }),
+  addresses: fc.array(anyIp, { maxLength: 8 }),
   port,
   mtuBytes: fc.integer({ min: 576, max: 65_535 }),
   zone: fc.option(text, { nil: undefined }),
   neighbours: fc.array(neighbour, { maxLength: NEIGHBOURS_MAX }),
   hasLeft: fc.boolean(),
+  keyIds: fc.subarray([keyOf(1, crypto).id, keyOf(2, crypto).id]),
 })
 
 test('every record within the limits survives the wire', () => {
@@ -42,7 +47,9 @@ test('every record within the limits survives the wire', () => {
     fc.property(facts, (wanted) => {
       const record = recordOf(identity, crypto, wanted)
       const parsed = parseRecord(record.signed, record.signature, crypto)
-      expect(parsed).toEqual({ ok: true, value: { ...record, record: { name: identity.name, publicKey: expect.anything(), ...wanted } } })
+      const { keys, dataKeys, name } = identity
+      const keysOfIt = { publicKey: keys.publicKey, dataKey: dataKeys.publicKey }
+      expect(parsed).toEqual({ ok: true, value: { ...record, record: { name, ...keysOfIt, ...wanted } } })
       expect(parsed.ok && isRecordGenuine(parsed.value, crypto)).toBe(true)
     }),
     { seed: 1 },
@@ -91,13 +98,29 @@ test('no bytes make the parser throw', () => {
 
 describe('refused', () => {
   const key = identity.keys.publicKey
-  const good: readonly WireValue[] = [1, key, 5, 6, 'node', [1, 2], 6_783, 1_500, undefined, [], false]
+  const good: readonly WireValue[] = [
+    2,
+    key,
+    5,
+    6,
+    'node',
+    [1, 2],
+    6_783,
+    1_500,
+    undefined,
+    [],
+    identity.dataKeys.publicKey,
+    [new Uint8Array(4)],
+    false,
+  ]
   const name = identity.name
+  const mapped = Uint8Array.of(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255, 1, 2, 3, 4)
+  const linkLocal = Uint8Array.of(0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1)
   test('the table below begins from a good record', () => {
     expect(parseRecord(encodeWire(good), new Uint8Array(64), crypto).ok).toBe(true)
   })
   test.each([
-    { what: 'another format', at: 0, value: 2, detail: 'a record of format 2' },
+    { what: 'another format', at: 0, value: 1, detail: 'a record of format 1' },
     { what: 'a short key', at: 1, value: key.subarray(1), detail: 'a record without a proper key' },
     { what: 'incarnation 0', at: 2, value: 0, detail: `the record of ${name} has no proper version` },
     { what: 'a version beyond exact numbers', at: 3, value: 2 ** 60, detail: `the record of ${name} has no proper version` },
@@ -106,6 +129,9 @@ describe('refused', () => {
     { what: 'a nickname of 64', at: 4, value: 'a'.repeat(64), detail: `the record of ${name} has no proper nickname` },
     { what: 'nine addresses', at: 5, value: [1, 2, 3, 4, 5, 6, 7, 8, 9], detail: `the record of ${name} has no proper addresses` },
     { what: 'an address of 33 bits', at: 5, value: [2 ** 32], detail: `the record of ${name} has no proper addresses` },
+    { what: 'an address of 15 bytes', at: 5, value: [new Uint8Array(15)], detail: `the record of ${name} has no proper addresses` },
+    { what: 'IPv4 as IPv6', at: 5, value: [mapped], detail: `the record of ${name} has no proper addresses` },
+    { what: 'a link-local address', at: 5, value: [linkLocal], detail: `the record of ${name} has no proper addresses` },
     { what: 'port 0', at: 6, value: 0, detail: `the record of ${name} has no proper port` },
     { what: 'a tiny MTU', at: 7, value: 575, detail: `the record of ${name} has no proper MTU` },
     { what: 'a zone of nothing', at: 8, value: '', detail: `the record of ${name} has no proper zone` },
@@ -122,8 +148,11 @@ describe('refused', () => {
       detail: `the record of ${name} has no proper neighbours`,
     },
     { what: 'neighbours that are no list', at: 9, value: 5, detail: `the record of ${name} has no proper neighbours` },
-    { what: 'leaving as a number', at: 10, value: 1, detail: `the record of ${name} does not tell whether it has left` },
-    { what: 'no word about leaving', at: 10, value: undefined, detail: `the record of ${name} does not tell whether it has left` },
+    { what: 'a short data key', at: 10, value: new Uint8Array(31), detail: `the record of ${name} has no proper data key` },
+    { what: 'a short key id', at: 11, value: [new Uint8Array(3)], detail: `the record of ${name} has no proper key ids` },
+    { what: 'three key ids', at: 11, value: new Array(3).fill(new Uint8Array(4)), detail: `the record of ${name} has no proper key ids` },
+    { what: 'leaving as a number', at: 12, value: 1, detail: `the record of ${name} does not tell whether it has left` },
+    { what: 'no word about leaving', at: 12, value: undefined, detail: `the record of ${name} does not tell whether it has left` },
   ])('$what', ({ at, value, detail }) => {
     const parsed = parseRecord(encodeWire(good.with(at, value)), new Uint8Array(64), crypto)
     expect(parsed).toEqual({ ok: false, error: { code: 'malformed', detail } })
@@ -139,7 +168,8 @@ describe('refused', () => {
 })
 
 test('fields that a later version appends do no harm', () => {
-  const later = encodeWire([1, identity.keys.publicKey, 5, 6, 'node', [1], 6_783, 1_500, 'zone', [], true, 'more', [1, 2]])
+  const { keys, dataKeys } = identity
+  const later = encodeWire([2, keys.publicKey, 5, 6, 'node', [1], 6_783, 1_500, 'zone', [], dataKeys.publicKey, [], true, 'more', [1, 2]])
   expect(parseRecord(later, new Uint8Array(64), crypto)).toMatchObject({
     ok: true,
     value: { signed: later, record: { version: 6, hasLeft: true } },

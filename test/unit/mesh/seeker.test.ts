@@ -12,7 +12,7 @@ import type { Liveness } from '../../../mesh/liveness.ts'
 import type { PeerRecord } from '../../../mesh/record.ts'
 import { Seeker } from '../../../mesh/seeker.ts'
 import type { Stream, Transport } from '../../../mesh/transport.ts'
-import { plainFacts } from '../../support/mesh-records.ts'
+import { bareRecord } from '../../support/mesh-records.ts'
 import { TestClock } from '../../support/test-clock.ts'
 
 /** Records of dials, each to be answered by hand. */
@@ -75,7 +75,7 @@ function fakeStream(): Stream & { isClosed: boolean } {
 function peer(index: number, ...addresses: readonly string[]): PeerRecord {
   const name = parsePeerName(index.toString(16).padStart(16, 'f'))
   const own = addresses.length > 0 ? addresses : [`198.18.${index >> 8}.${index & 255}`]
-  return { ...plainFacts, name, publicKey: new Uint8Array(32), addresses: own.map(parseIpv4) }
+  return bareRecord(name, { addresses: own.map(parseIpv4) })
 }
 
 interface Scene {

@@ -5,7 +5,7 @@ import { ipv4 } from '../../../mesh/base/address.ts'
 import { type PeerName, parsePeerName } from '../../../mesh/base/brand.ts'
 import type { PeerRecord } from '../../../mesh/record.ts'
 import { computeTopology } from '../../../mesh/topology.ts'
-import { plainFacts } from '../../support/mesh-records.ts'
+import { bareRecord } from '../../support/mesh-records.ts'
 
 /** `a` is aaaaaaaaaaaaaaaa. */
 function nameOf(letter: string): PeerName {
@@ -14,7 +14,7 @@ function nameOf(letter: string): PeerName {
 
 function recordOf(name: PeerName, neighbours: readonly PeerName[]): PeerRecord {
   const links = neighbours.map((neighbour) => ({ name: neighbour, address: ipv4(1), port: 1, outbound: true }))
-  return { ...plainFacts, name, publicKey: new Uint8Array(32), neighbours: links }
+  return bareRecord(name, { neighbours: links })
 }
 
 /** Records by name, of lines such as `a:bc`: a says that it is connected with b and c. */

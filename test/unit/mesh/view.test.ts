@@ -7,7 +7,7 @@ import { suspicionTime } from '../../../mesh/liveness.ts'
 import { Peers } from '../../../mesh/peers.ts'
 import { View } from '../../../mesh/view.ts'
 import { deltaOf, identityOf, recordOf } from '../../support/mesh-records.ts'
-import { simCrypto } from '../../support/sim-crypto.ts'
+import { simCrypto } from '../../support/sim/crypto.ts'
 import { TestClock } from '../../support/test-clock.ts'
 
 const crypto = simCrypto(seededRandom(1))

@@ -12,11 +12,15 @@ describe('the configuration', () => {
       runDirectory: '/run/weft',
       nickname: '',
       cluster: 'weft',
+      secretFile: undefined,
+      passphraseFile: undefined,
+      open: false,
       port: 6783,
       universe: '10.32.0.0/12',
       ipamInit: '',
       advertise: undefined,
       mtuBytes: undefined,
+      tlsAuthorities: undefined,
       logLevel: 'info',
     })
     expect(Object.isFrozen(config)).toBe(true)
@@ -30,12 +34,19 @@ describe('the configuration', () => {
     expect(config.advertise && formatIpv4(config.advertise)).toBe('192.0.2.7')
   })
 
+  test('takes the secret of the cluster from one place', () => {
+    expect(parseConfig({ secretFile: '/etc/weft/secret' }, {})).toMatchObject({ secretFile: '/etc/weft/secret', open: false })
+    expect(parseConfig({ open: '' }, {})).toMatchObject({ open: true })
+  })
+
   test.each<{ given: Partial<Record<keyof Config, string>>; env?: Record<string, string>; error: string }>([
     { given: { universe: '10.32.0.1/12' }, error: '--ipalloc-range: 10.32.0.1/12 has host bits set (did you mean 10.32.0.0/12?)' },
     { given: { universe: '10.0.0.0/7' }, error: '--ipalloc-range: a cluster range is a /8 to a /29, not 10.0.0.0/7' },
     { given: { universe: '10.0.0.0/30' }, error: '--ipalloc-range: a cluster range is a /8 to a /29, not 10.0.0.0/30' },
     { given: { universe: 'ten' }, error: '--ipalloc-range: not a prefix like 10.32.0.0/12: "ten"' },
     { given: {}, env: { WEAVE_MTU: '12' }, error: 'WEAVE_MTU: not a whole number from 576 to 65535: "12"' },
+    { given: { secretFile: 'a', open: '' }, error: '--secret-file and --open exclude each other' },
+    { given: { secretFile: 'a', passphraseFile: 'b' }, error: '--secret-file and --passphrase-file exclude each other' },
     { given: { port: '0' }, error: '--port: not a whole number from 1 to 65535: "0"' },
     { given: { nickname: 'two words' }, error: '--nickname: not a name of 1 to 63 printable characters: "two words"' },
     { given: { logLevel: 'loud' }, error: '--log-level: not one of debug, info, warn, error: "loud"' },

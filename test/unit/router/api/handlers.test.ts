@@ -16,6 +16,11 @@ function ports(snapshot: Snapshot = emptySnapshot): ApiPorts & { readonly target
       for (const target of added) targets.add(target)
     },
     forget: (removed) => removed.filter((target) => targets.delete(target)),
+    keys: () => ({ primary: '1a2b3c4d', stage: 'idle', lagging: [] }),
+    rotateKeys: (leaveAbsent) => {
+      if (!leaveAbsent) throw new WeftError('USAGE', 'these peers cannot be reached and would stay behind: b')
+      return { primary: '1a2b3c4d', other: '99887766', stage: 'accept', lagging: ['a'] }
+    },
   }
 }
 
@@ -35,6 +40,13 @@ describe('the API', () => {
   test.each(['connections', 'peers', 'ipam', 'targets'])('has status/%s as JSON and as text', (part) => {
     expect(call('GET', `/status/${part}`).status).toBe(200)
     expect(call('GET', `/status/${part}?format=text`).body).toBeTypeOf('string')
+  })
+
+  test('tells of the keys of the cluster, and changes them', () => {
+    expect(call('GET', '/keys').body).toEqual({ primary: '1a2b3c4d', stage: 'idle', lagging: [] })
+    expect(call('POST', '/keys/rotate', '{"leaveAbsent":true}')).toMatchObject({ status: 200, body: { stage: 'accept' } })
+    expect(call('POST', '/keys/rotate', '{}')).toMatchObject({ status: 400, body: { error: expect.stringContaining('would stay behind') } })
+    expect(call('POST', '/keys/rotate', '{"leaveAbsent":1}')).toMatchObject({ status: 400 })
   })
 
   test('connects, replaces and forgets targets', () => {

@@ -11,7 +11,7 @@ const snapshot: Snapshot = {
     protocol: { min: 1, max: 1 },
     name: 'aaaaaaaaaaaaaaaa',
     nickname: 'a',
-    encryption: false,
+    encryption: { key: '1a2b3c4d', open: false },
     peerDiscovery: true,
     port: 6783,
     targets: ['198.18.0.2', 'node-c:7000'],
@@ -86,7 +86,7 @@ describe('the status text', () => {
         Service: router
        Protocol: weft 1
            Name: aaaaaaaaaaaaaaaa(a)
-     Encryption: disabled
+     Encryption: enabled between routers (key 1a2b3c4d)
   PeerDiscovery: enabled
         Targets: 2
     Connections: 3 (2 established, 1 retrying)
@@ -125,6 +125,20 @@ describe('the status text', () => {
         '-> 198.18.0.2:6783       established bbbbbbbbbbbbbbbb(b)',
         '<- 198.18.0.3:41000      established cccccccccccccccc(c)',
         '-> 198.18.0.9:6783       retrying    connection refused, next try in 4 s',
+        '',
+      ].join('\n'),
+    )
+  })
+
+  test('says how a connection travels, and keeps its columns', () => {
+    const [, plain] = snapshot.router.connections
+    if (plain === undefined) throw new Error('there are connections')
+    const addresses = ['wss://mesh.example:443', '[2001:db8::1]:6783', '198.18.0.3:41000']
+    expect(renderConnections(addresses.map((address) => ({ ...plain, address })))).toBe(
+      [
+        '<- 198.18.0.3:41000       established cccccccccccccccc(c)',
+        '<- [2001:db8::1]:6783     established cccccccccccccccc(c)',
+        '<- wss://mesh.example:443 established cccccccccccccccc(c)',
         '',
       ].join('\n'),
     )

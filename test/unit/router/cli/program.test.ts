@@ -4,6 +4,7 @@ import { createServer } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
+import { WeftError } from '../../../../mesh/base/errors.ts'
 import { handleApi } from '../../../../router/api/handlers.ts'
 import { runCli } from '../../../../router/cli/program.ts'
 import { emptySnapshot } from '../../../support/snapshot.ts'
@@ -39,10 +40,16 @@ async function withRouter(ready: boolean, use: (socket: string, targets: string[
   const directory = await mkdtemp(join(tmpdir(), 'weft-cli-'))
   stack.defer(() => rm(directory, { recursive: true }))
   const targets: string[] = []
+  const rotation = [{ primary: '1a2b3c4d', other: '99887766', stage: 'promote' as const, lagging: ['a'] }]
   const ports = {
     snapshot: () => ({ ...emptySnapshot, ready, router: { ...emptySnapshot.router, targets } }),
     connect: (added: readonly string[]) => void targets.push(...added),
     forget: (removed: readonly string[]) => removed.filter((target) => targets.includes(target)),
+    keys: () => rotation.shift() ?? { primary: '99887766', stage: 'idle' as const, lagging: [] },
+    rotateKeys: (leaveAbsent: boolean) => {
+      if (!leaveAbsent) throw new WeftError('USAGE', 'these peers cannot be reached and would stay behind: b', { hint: 'start them' })
+      return { primary: '1a2b3c4d', stage: 'accept' as const, lagging: ['a'] }
+    },
   }
   const server = createServer(async (request, response) => {
     let body = ''
@@ -62,6 +69,8 @@ describe('weft', () => {
     { words: ['--help'], says: 'Commands:' },
     { words: ['run', '--help'], says: 'env: IPALLOC_RANGE' },
     { words: ['name', '--help'], says: '--state-dir' },
+    { words: ['keys', '--help'], says: 'show-id' },
+    { words: ['keys', 'generate', '--help'], says: '--file' },
     { words: ['status', '--help'], says: '(choices: "connections"' },
     { words: ['report', '--help'], says: '--socket' },
     { words: ['connect', '--help'], says: '--replace' },
@@ -116,6 +125,36 @@ describe('weft', () => {
         err: expect.stringContaining('not among the targets: zz'),
       })
     })
+  })
+
+  test('changes the secret of the cluster, and tells how far it is', async () => {
+    await withRouter(true, async (socket) => {
+      expect(await weft(['keys', 'rotate', '--leave-absent', '--socket', socket])).toEqual({
+        code: 0,
+        out: '99887766\n',
+        err: 'every router learns the new key …\nevery router dials with the new key …\n',
+      })
+      expect(await weft(['keys', 'rotate', '--socket', socket])).toMatchObject({
+        code: 1,
+        err: 'weft: these peers cannot be reached and would stay behind: b\n  hint: start them\n',
+      })
+    })
+  })
+
+  test('makes the secret of a cluster once, and tells its id but never itself', async () => {
+    const directory = await mkdtemp(join(tmpdir(), 'weft-keys-'))
+    try {
+      const file = join(directory, 'secret')
+      const made = await weft(['keys', 'generate', '--file', file])
+      expect(made).toEqual({ code: 0, out: expect.stringMatching(/^[0-9a-f]{8}\n$/), err: '' })
+      expect(await weft(['keys', 'show-id', '--file', file])).toEqual(made)
+      const shown = await weft(['keys', 'show-id', '--file', file, '--json'])
+      expect(JSON.parse(shown.out)).toEqual({ file, ids: [made.out.trim()] })
+      expect(await weft(['keys', 'generate', '--file', file])).toMatchObject({ code: 1, out: '', err: expect.stringContaining('already') })
+      expect(await weft(['keys', 'show-id', '--file', join(directory, 'none')])).toMatchObject({ code: 2, out: '' })
+    } finally {
+      await rm(directory, { recursive: true })
+    }
   })
 
   test('refuses a wrong option of the router before it touches anything', async () => {

@@ -5,13 +5,14 @@
  * was killed refuses and resets; one whose process gets no processor accepts streams all the same, as kernels do. The
  * same seed gives the same run.
  */
-import type { Ipv4 } from '../../mesh/base/address.ts'
-import { type Millis, millis } from '../../mesh/base/brand.ts'
-import type { Clock } from '../../mesh/base/clock.ts'
-import { type Random, randomBelow } from '../../mesh/base/random.ts'
-import type { Stream } from '../../mesh/transport.ts'
-import type { SimHost } from './sim-host.ts'
-import type { SimStream } from './sim-stream.ts'
+import type { Ipv4 } from '../../../mesh/base/address.ts'
+import { type Millis, millis } from '../../../mesh/base/brand.ts'
+import type { Clock } from '../../../mesh/base/clock.ts'
+import type { Ip } from '../../../mesh/base/ip.ts'
+import { type Random, randomBelow } from '../../../mesh/base/random.ts'
+import type { Stream } from '../../../mesh/transport.ts'
+import type { SimHost } from './host.ts'
+import type { SimStream } from './stream.ts'
 
 export interface LinkQuality {
   /** One way, in milliseconds: each piece takes a time between these. */
@@ -35,13 +36,13 @@ export class SimNetwork {
   readonly clock: Clock
   readonly random: Random
   quality: LinkQuality
-  readonly #hosts = new Map<Ipv4, SimHost>()
+  readonly #hosts = new Map<Ip, SimHost>()
   readonly #names = new Map<string, Ipv4>()
   readonly #streams = new Set<SimStream>()
   /** Directions in which nothing passes. */
   readonly #cuts = new Set<string>()
   /** Pieces that wait for a cut to be healed. */
-  readonly #held: { readonly from: Ipv4; readonly to: Ipv4; readonly since: Millis; readonly deliver: () => void }[] = []
+  readonly #held: { readonly from: Ip; readonly to: Ip; readonly since: Millis; readonly deliver: () => void }[] = []
 
   constructor({ clock, random, quality }: SimNetworkOptions) {
     this.clock = clock
@@ -53,7 +54,7 @@ export class SimNetwork {
     this.#hosts.set(host.address, host)
   }
 
-  host(address: Ipv4): SimHost | undefined {
+  host(address: Ip): SimHost | undefined {
     return this.#hosts.get(address)
   }
 
@@ -117,7 +118,7 @@ export class SimNetwork {
   }
 
   /** Runs `deliver` when what is sent now from one host reaches the other; never if one of them is down by then. */
-  carry(from: Ipv4, to: Ipv4, deliver: () => void): void {
+  carry(from: Ip, to: Ip, deliver: () => void): void {
     this.clock.after(this.#transit(), () => {
       if (this.#hosts.get(from)?.isDown === true || this.#hosts.get(to)?.isDown === true) return
       if (this.#cuts.has(direction(from, to))) this.#held.push({ from, to, since: this.clock.now(), deliver })
@@ -134,7 +135,7 @@ export class SimNetwork {
 
   /** TCP doubles its pause with every try: what was held for long is not sent again at once. */
   #release(): void {
-    const isHeld = ({ from, to }: { readonly from: Ipv4; readonly to: Ipv4 }): boolean => this.#cuts.has(direction(from, to))
+    const isHeld = ({ from, to }: { readonly from: Ip; readonly to: Ip }): boolean => this.#cuts.has(direction(from, to))
     const released = this.#held.filter((item) => !isHeld(item))
     this.#held.splice(0, this.#held.length, ...this.#held.filter(isHeld))
     for (const { from, to, since, deliver } of released) {
@@ -150,6 +151,6 @@ export class SimNetwork {
   }
 }
 
-function direction(from: Ipv4, to: Ipv4): string {
+function direction(from: Ip, to: Ip): string {
   return `${from}>${to}`
 }

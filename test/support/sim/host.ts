@@ -1,12 +1,12 @@
 /** A simulated host: its process gets a processor or does not, its clock may jump, and it can crash. */
-import { type Ipv4, parseIpv4 } from '../../mesh/base/address.ts'
-import { type Millis, millis } from '../../mesh/base/brand.ts'
-import type { Clock } from '../../mesh/base/clock.ts'
-import { err, ok, type Result } from '../../mesh/base/result.ts'
-import type { Target } from '../../mesh/endpoint.ts'
-import type { Stream, Transport } from '../../mesh/transport.ts'
-import type { SimNetwork } from './sim-network.ts'
-import { SimStream } from './sim-stream.ts'
+import { type Ipv4, parseIpv4 } from '../../../mesh/base/address.ts'
+import { type Millis, millis } from '../../../mesh/base/brand.ts'
+import type { Clock } from '../../../mesh/base/clock.ts'
+import { err, ok, type Result } from '../../../mesh/base/result.ts'
+import type { Target } from '../../../mesh/endpoint.ts'
+import type { Stream, Transport } from '../../../mesh/transport.ts'
+import type { SimNetwork } from './network.ts'
+import { SimStream } from './stream.ts'
 
 /** The first port given to the dialling side of a stream. */
 const EPHEMERAL_PORT = 32_768
@@ -35,6 +35,7 @@ export class SimHost {
   /** For its present process: timers of an earlier one never fire. */
   clock(): Clock {
     const { clock } = this.#network
+    const process = this.#process
     return {
       now: () => clock.now(),
       wallTime: () => millis(Math.max(0, clock.wallTime() + this.#wallOffset)),
@@ -42,7 +43,7 @@ export class SimHost {
         let isOver = false
         const timer = clock.after(delay, () =>
           this.#whenRunning(0, () => {
-            if (!isOver) fire()
+            if (!isOver && process === this.#process) fire()
           }),
         )
         return {
@@ -113,11 +114,17 @@ export class SimHost {
 
   #dial(to: Target, done: (outcome: Result<Stream, string>) => void): Disposable {
     let isGivenUp = false
-    const report = (outcome: Result<Stream, string>): void =>
+    const process = this.#process
+    const report = (outcome: Result<Stream, string>): void => {
+      if (process !== this.#process) {
+        if (outcome.ok) outcome.value.close()
+        return
+      }
       this.run(() => {
         if (!isGivenUp) done(outcome)
         else if (outcome.ok) outcome.value.close()
       })
+    }
     const address = this.#network.resolve(to.host) ?? parseAddress(to.host)
     if (address === undefined) this.#network.clock.after(millis(1), () => report(err(`${to.host}: no such host`)))
     else this.#connect({ address, port: to.port }, report)

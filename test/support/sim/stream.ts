@@ -1,10 +1,10 @@
 /** One side of a stream between two simulated hosts. */
-import type { Ipv4 } from '../../mesh/base/address.ts'
-import { millis } from '../../mesh/base/brand.ts'
-import type { Endpoint } from '../../mesh/endpoint.ts'
-import type { Stream, StreamHandler } from '../../mesh/transport.ts'
-import type { SimHost } from './sim-host.ts'
-import type { SimNetwork } from './sim-network.ts'
+import type { Ipv4 } from '../../../mesh/base/address.ts'
+import { millis } from '../../../mesh/base/brand.ts'
+import type { Endpoint } from '../../../mesh/endpoint.ts'
+import type { Stream, StreamHandler } from '../../../mesh/transport.ts'
+import type { SimHost } from './host.ts'
+import type { SimNetwork } from './network.ts'
 
 /** More than this on its way means that the other side is stuck: the stream is closed, as the TCP transport does. */
 const OUTBOX_BYTES_MAX = 8 * 1024 * 1024
@@ -33,7 +33,12 @@ export class SimStream implements Stream {
     this.isDialler = isDialler
   }
 
-  static pair(network: SimNetwork, dialler: SimHost, acceptor: SimHost, ends: { readonly from: Endpoint; readonly to: Endpoint }): [SimStream, SimStream] {
+  static pair(
+    network: SimNetwork,
+    dialler: SimHost,
+    acceptor: SimHost,
+    ends: { readonly from: Endpoint; readonly to: Endpoint },
+  ): [SimStream, SimStream] {
     const near = new SimStream(network, dialler, ends.to, true)
     const far = new SimStream(network, acceptor, ends.from, false)
     near.#other = far

@@ -1,16 +1,17 @@
 /** Meshes on a simulated network: the real code of every peer, with cheap cryptography, in virtual time. */
-import { formatIpv4, type Ipv4, ipv4 } from '../../mesh/base/address.ts'
-import { type Millis, seconds } from '../../mesh/base/brand.ts'
-import { silentLog } from '../../mesh/base/log.ts'
-import { type Random, seededRandom } from '../../mesh/base/random.ts'
-import { SEED_BYTES } from '../../mesh/crypto.ts'
-import { MESH_PORT } from '../../mesh/endpoint.ts'
-import { identityFromSeed } from '../../mesh/identity.ts'
-import { Mesh, type MeshOptions } from '../../mesh/mesh.ts'
-import { simCrypto } from './sim-crypto.ts'
-import { SimHost } from './sim-host.ts'
-import { type LinkQuality, SimNetwork } from './sim-network.ts'
-import { TestClock } from './test-clock.ts'
+import { formatIpv4, type Ipv4, ipv4 } from '../../../mesh/base/address.ts'
+import { type Millis, seconds } from '../../../mesh/base/brand.ts'
+import { silentLog } from '../../../mesh/base/log.ts'
+import { type Random, seededRandom } from '../../../mesh/base/random.ts'
+import { SEED_BYTES } from '../../../mesh/crypto.ts'
+import { MESH_PORT } from '../../../mesh/endpoint.ts'
+import { identityFromSeed } from '../../../mesh/identity.ts'
+import { Mesh, type MeshOptions } from '../../../mesh/mesh.ts'
+import { keyringOf } from '../keyrings.ts'
+import { TestClock } from '../test-clock.ts'
+import { simCrypto } from './crypto.ts'
+import { SimHost } from './host.ts'
+import { type LinkQuality, SimNetwork } from './network.ts'
 
 export interface SimPeer {
   readonly index: number
@@ -37,7 +38,11 @@ export class SimCluster {
   }
 
   /** Starts the peer with this index, from 1, at its address. Again after a kill: its next life. `identity`: as a copy of that one. */
-  async start(index: number, targets: readonly number[], more: Partial<MeshOptions> & { readonly identityOf?: number } = {}): Promise<SimPeer> {
+  async start(
+    index: number,
+    targets: readonly number[],
+    more: Partial<MeshOptions> & { readonly identityOf?: number } = {},
+  ): Promise<SimPeer> {
     const address = simAddress(index)
     const host = this.network.host(address) ?? new SimHost(this.network, address)
     const { identityOf = index, ...options } = more
@@ -47,6 +52,7 @@ export class SimCluster {
       identity: identityFromSeed(seedOf(identityOf), crypto),
       nickname: `node-${index}`,
       cluster: 'simulated',
+      keyring: keyringOf(1, crypto),
       listen: { host: '0.0.0.0', port: MESH_PORT },
       targets: targets.map((target) => ({ host: formatIpv4(simAddress(target)), port: MESH_PORT })),
       transport: host.transport(),
