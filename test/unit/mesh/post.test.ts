@@ -127,12 +127,12 @@ describe('who receives', () => {
 
   test('counts anew in the next life of the sender, and opens nothing of an earlier one', () => {
     const office = received([
-      parcelOf({ number: 5 }),
-      parcelOf({ fromIncarnation: 1_001, number: 5 }),
-      parcelOf({ number: 6 }),
-      parcelOf({ fromIncarnation: 1_001, number: 5 }),
+      parcelOf({ number: 5, body: Uint8Array.of(1) }),
+      parcelOf({ fromIncarnation: 1_001, number: 5, body: Uint8Array.of(2) }),
+      parcelOf({ number: 6, body: Uint8Array.of(3) }),
+      parcelOf({ fromIncarnation: 1_001, number: 5, body: Uint8Array.of(4) }),
     ])
-    expect([office.delivered, office.faults]).toEqual([[arrived, arrived], []])
+    expect([office.delivered, office.faults]).toEqual([[1, 2].map((byte) => `ring ${byte} from ${sender}`), []])
   })
 
   test('drops what was meant for another life of it, and what comes from somebody unknown: nobody’s fault', () => {
