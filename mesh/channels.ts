@@ -9,7 +9,7 @@
  *
  * News waits in a queue per neighbour until somebody takes it: what is overtaken meanwhile by later news, or turns out
  * to be known to the neighbour, is never sent. A queue holds no more than `QUEUE_BYTES_MAX`: a neighbour that is so far
- * behind gets our digests instead, and with them all that it lacks.
+ * behind gets our digests after that, and by them, in as many exchanges as it takes, all that it lacks.
  */
 import type { Millis, PeerName } from './base/brand.ts'
 import { millis, seconds } from './base/brand.ts'
@@ -52,7 +52,7 @@ interface Neighbour {
   /** News for it, oldest first, by channel and key. */
   readonly queue: Map<string, Waiting>
   queueBytes: number
-  /** The queue was full: what it held was dropped. */
+  /** The queue was full: something was dropped. */
   isBehind: boolean
 }
 
@@ -115,7 +115,7 @@ export class Channels {
     const neighbour = this.#neighbours.get(name)
     if (neighbour === undefined) return []
     const messages = packed(takePortion(neighbour))
-    if (!neighbour.isBehind) return messages
+    if (!neighbour.isBehind || neighbour.queue.size > 0) return messages
     neighbour.isBehind = false
     return [...messages, { kind: 'digests', digests: this.digests() }]
   }
@@ -188,14 +188,14 @@ export class Channels {
   #queue(neighbour: Neighbour, channel: string, news: readonly News[]): void {
     for (const { key, delta } of news) {
       const name = key === undefined ? `${channel} #${this.#unnamed++}` : `${channel} ${key}`
-      const old = neighbour.queue.get(name)
-      neighbour.queueBytes += delta.length - (old?.delta.length ?? 0)
+      const queueBytes = neighbour.queueBytes + delta.length - (neighbour.queue.get(name)?.delta.length ?? 0)
+      if (queueBytes > QUEUE_BYTES_MAX) {
+        neighbour.isBehind = true
+        continue
+      }
+      neighbour.queueBytes = queueBytes
       neighbour.queue.set(name, { channel, delta })
     }
-    if (neighbour.queueBytes <= QUEUE_BYTES_MAX) return
-    neighbour.queue.clear()
-    neighbour.queueBytes = 0
-    neighbour.isBehind = true
   }
 
   #drop(name: PeerName, channel: string, key: string): void {

@@ -96,7 +96,8 @@ export function planDials(attempts: Attempts, view: DialView, at: Now): DialPlan
   const targets = planTargets(kept, view, at.now)
   const toTargets = targets.due.slice(0, free)
   const wanted = Math.min(view.wanted - dialing, free) - toTargets.length
-  const toPeers = wanted > 0 ? planPeers(kept, view, wanted, at) : { dials: [], deferred: new Map<string, Attempt>() }
+  const busy = toTargets.reduce<Attempts>((sum, { key }) => withStarted(sum, key, at), kept)
+  const toPeers = wanted > 0 ? planPeers(busy, view, wanted, at) : { dials: [], deferred: new Map<string, Attempt>() }
   const isLacking = view.wanted > 0 || targets.due.length > toTargets.length
   const lookAgain = isLacking ? millis(at.now + LOOK_AGAIN_AFTER) : undefined
   return {
@@ -148,7 +149,11 @@ export function hasten(attempts: Attempts, records: readonly PeerRecord[], { now
   return next
 }
 
-function planTargets(attempts: Attempts, view: DialView, now: Millis): { readonly due: readonly Dial[]; readonly wakeAt: Millis | undefined } {
+function planTargets(
+  attempts: Attempts,
+  view: DialView,
+  now: Millis,
+): { readonly due: readonly Dial[]; readonly wakeAt: Millis | undefined } {
   const due: Dial[] = []
   let wakeAt: Millis | undefined
   for (const target of view.targets) {
@@ -177,15 +182,23 @@ function planPeers(
 ): { readonly dials: readonly Dial[]; readonly deferred: ReadonlyMap<string, Attempt> } {
   const dials: Dial[] = []
   const deferred = new Map<string, Attempt>()
+  let busy = attempts
   const isEligible = ({ name, hasLeft }: PeerRecord): boolean => !(hasLeft || view.connected.has(name))
   for (const record of candidates(view.records, isEligible, view.livenessOf, at.random)) {
     if (dials.length >= wanted) break
-    const dial = dialOf(attempts, record, at.now)
+    const dial = dialOf(busy, record, at.now)
     if (dial === undefined) continue
-    if (attempts.has(dial.key) || isFirst(record.name, view)) dials.push(dial)
-    else deferred.set(dial.key, deferredAttempt(at.now))
+    if (attempts.has(dial.key) || isFirst(record.name, view)) {
+      dials.push(dial)
+      busy = withStarted(busy, dial.key, at)
+    } else deferred.set(dial.key, deferredAttempt(at.now))
   }
   return { dials, deferred }
+}
+
+/** A place that is about to be dialled is not dialled for somebody else as well. */
+function withStarted(attempts: Attempts, key: string, at: Now): Attempts {
+  return recordDial(attempts, key, { kind: 'started', peer: undefined }, at)
 }
 
 /** Whether it is for us to dial, not for the other one. In a mesh in which not all want each other, it always is. */
@@ -205,7 +218,13 @@ function nextAttempt(attempt: Attempt | undefined, event: DialEvent, { now, rand
   }
   switch (event.kind) {
     case 'started':
-      return { kind: 'dialing', failures, since: now, reason: attempt?.kind === 'waiting' ? attempt.reason : undefined, peer: event.peer ?? peer }
+      return {
+        kind: 'dialing',
+        failures,
+        since: now,
+        reason: attempt?.kind === 'waiting' ? attempt.reason : undefined,
+        peer: event.peer ?? peer,
+      }
     case 'failed':
       return waitFor(failures + 1, { reason: event.reason, peer: undefined })
     case 'ourself':
@@ -227,7 +246,9 @@ function nextAttempt(attempt: Attempt | undefined, event: DialEvent, { now, rand
 
 /** A place that was of no use for long. `ourself` may be another peer's address by now. */
 function isStale(attempt: Attempt, now: Millis): boolean {
-  return (attempt.kind === 'waiting' && now - attempt.retryAt > REMEMBERED) || (attempt.kind === 'ourself' && now - attempt.since > REMEMBERED)
+  return (
+    (attempt.kind === 'waiting' && now - attempt.retryAt > REMEMBERED) || (attempt.kind === 'ourself' && now - attempt.since > REMEMBERED)
+  )
 }
 
 function earlier(a: Millis | undefined, b: Millis | undefined): Millis | undefined {

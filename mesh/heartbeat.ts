@@ -55,7 +55,8 @@ export function vouched(pulse: Pulse, now: Millis): Pulse {
 export function checkPulse(pulse: Pulse, now: Millis): { readonly verdicts: readonly PulseVerdict[]; readonly pulse: Pulse } {
   const asleep = now - pulse.dueAt > LATENESS ? now - pulse.dueAt : 0
   const heardAt = millis(Math.min(now, pulse.heardAt + asleep))
-  const doubtAt = pulse.doubtAt === NEVER ? NEVER : millis(pulse.doubtAt + asleep)
+  // No later than after being vouched for now: what was heard after the sleep needs no time on top.
+  const doubtAt = pulse.doubtAt === NEVER ? NEVER : millis(Math.min(pulse.doubtAt + asleep, now + VOUCHED_FOR))
   const verdicts: PulseVerdict[] = []
   const isBeatDue = now >= pulse.sentAt + HEARTBEAT_INTERVAL
   if (isBeatDue) verdicts.push('beat')

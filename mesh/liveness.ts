@@ -1,11 +1,14 @@
 /**
  * Who is alive, as all can tell from the records: a peer on some path of the topology is. One that is on none is
- * suspected; the suspicion is refuted when it is on a path again or has told something new, and otherwise it counts as
- * dead after `SUSPICION`. So a death has as many witnesses as the peer had neighbours, each speaking for itself, and
- * no word of one peer can kill another.
+ * suspected; the suspicion is refuted when it is on a path again, begins anew when it has told something new, and
+ * otherwise it counts as dead after `SUSPICION`. So a death has as many witnesses as the peer had neighbours, each
+ * speaking for itself, and no word of one peer can kill another.
  *
  *     alive ──off every path──▶ suspect ──SUSPICION──▶ dead
- *       ▲────on a path, or a newer record─────┘◀─────────┘
+ *       ▲                        │  ▲                  │ │
+ *       └───────on a path────────┴──┼──────────────────┘ │
+ *                                   └───a newer record───┘
+ *
  *     left: it has said so itself, until it is on a path again
  */
 import { type Millis, millis, type PeerName } from './base/brand.ts'

@@ -1,60 +1,28 @@
 /** The mesh: who the other peers are, connections with them, and gossip over these. One per process; everything else only configures it. */
 import { type Millis, millis, type PeerName, seconds } from './base/brand.ts'
 import { toHex } from './base/bytes.ts'
-import { atMoment, type Clock } from './base/clock.ts'
+import { atMoment } from './base/clock.ts'
 import { WeftError } from './base/errors.ts'
-import type { Ip } from './base/ip.ts'
-import type { Logger } from './base/log.ts'
-import { pick, type Random } from './base/random.ts'
+import { pick } from './base/random.ts'
 import { assert } from './base/result.ts'
 import { type ChannelMessage, Channels } from './channels.ts'
-import type { CryptoSuite } from './crypto.ts'
-import { formatTarget, type Place, type Target } from './endpoint.ts'
+import { formatTarget, type Target } from './endpoint.ts'
 import { countFaults, type Faults } from './faults.ts'
 import { GOSSIP_MESSAGE_BYTES_MAX, type GossipPart, type GossipPort } from './gossip.ts'
 import { INSTANCE_BYTES, PROTOCOL } from './handshake.ts'
-import type { Identity } from './identity.ts'
-import { type Keyring, keyIdsOf } from './keyring.ts'
+import { keyIdsOf } from './keyring.ts'
 import { Links } from './links.ts'
 import type { Liveness } from './liveness.ts'
 import type { GossipMessage } from './messages.ts'
+import { checkedFacts, checkNickname, type MeshFacts, type MeshOptions } from './options.ts'
 import { referrals } from './overlay.ts'
 import { type OwnFacts, Peers } from './peers.ts'
 import { Post } from './post.ts'
 import { firstPublication, type Publication, publishAt, published } from './publication.ts'
-import { ADDRESSES_MAX, MTU_BYTES_MAX, MTU_BYTES_MIN, NICKNAME_LENGTH_MAX, type PeerRecord, ZONE_LENGTH_MAX } from './record.ts'
+import type { PeerRecord } from './record.ts'
 import type { ConnectionStatus, MeshStatus } from './status.ts'
-import { isPrintable } from './text.ts'
-import type { Listener, Transport } from './transport.ts'
+import type { Listener } from './transport.ts'
 import { View } from './view.ts'
-
-/** What the rest of the router finds out about this node, for the others to know. */
-export interface MeshFacts {
-  /** Underlay addresses of either family, best first, at most `ADDRESSES_MAX`. */
-  readonly addresses: readonly Ip[]
-  readonly mtuBytes: number
-  readonly zone: string | undefined
-}
-
-export interface MeshOptions extends MeshFacts {
-  readonly identity: Identity
-  /** 1 to 63 printable characters. */
-  readonly nickname: string
-  /** Only peers of the same cluster connect. */
-  readonly cluster: string
-  /** The secrets of the cluster as they are now: only who has one of them connects. */
-  readonly keyring: () => Keyring
-  /** Port 0 takes any free one. */
-  readonly listen: Place
-  readonly targets: readonly Target[]
-  /** What `records` told in an earlier life. It need not be trusted: records are signed; what is wrong with it is counted and skipped. */
-  readonly known?: readonly Uint8Array[]
-  readonly transport: Transport
-  readonly crypto: CryptoSuite
-  readonly clock: Clock
-  readonly random: Random
-  readonly log: Logger
-}
 
 /** Digests go to one neighbour this often, give or take a quarter: what eager news did not bring comes then. */
 const ANTI_ENTROPY_INTERVAL: Millis = seconds(5)
@@ -145,12 +113,7 @@ export class Mesh implements AsyncDisposable {
    * @throws {WeftError} USAGE when the options are wrong, CONFLICT when the port is taken.
    */
   static async start(options: MeshOptions): Promise<Mesh> {
-    if (!isPrintable(options.nickname, NICKNAME_LENGTH_MAX)) {
-      throw new WeftError(
-        'USAGE',
-        `the nickname ${JSON.stringify(options.nickname)} is not 1 to ${NICKNAME_LENGTH_MAX} printable characters`,
-      )
-    }
+    checkNickname(options.nickname)
     const mesh = new Mesh(options)
     mesh.#listener = await options.transport.listen(options.listen, (stream) => mesh.#links.accept(stream))
     mesh.#publishNow()
@@ -424,15 +387,4 @@ export class Mesh implements AsyncDisposable {
       for (const listener of [...this.#listeners]) listener()
     })
   }
-}
-
-/** The facts alone. @throws {WeftError} USAGE when one is out of its limits. */
-function checkedFacts({ addresses, mtuBytes, zone }: MeshFacts): MeshFacts {
-  if (addresses.length > ADDRESSES_MAX) throw new WeftError('USAGE', `more than ${ADDRESSES_MAX} underlay addresses`)
-  if (!(Number.isInteger(mtuBytes) && mtuBytes >= MTU_BYTES_MIN && mtuBytes <= MTU_BYTES_MAX)) {
-    throw new WeftError('USAGE', `an underlay MTU of ${mtuBytes}, not ${MTU_BYTES_MIN} to ${MTU_BYTES_MAX}`)
-  }
-  if (zone !== undefined && !isPrintable(zone, ZONE_LENGTH_MAX))
-    throw new WeftError('USAGE', `the zone ${JSON.stringify(zone)} is not printable`)
-  return { addresses, mtuBytes, zone }
 }

@@ -3,7 +3,7 @@
  * A message with more fields than we know is one of a later version, and its known fields are taken.
  */
 import { err, ok, type Result, unreachable } from './base/result.ts'
-import { decodeWire, encodeWire, type WireValue } from './base/wire.ts'
+import { decodeWire, describeWire, encodeWire, type WireValue } from './base/wire.ts'
 import { GOSSIP_MESSAGE_BYTES_MAX } from './gossip.ts'
 import { isPrintable, printable } from './text.ts'
 
@@ -99,7 +99,7 @@ export function decodeMessage(payload: Uint8Array): Result<Message, string> {
     case Type.summary:
       return decodeSummary(fields)
     default:
-      return err(`of an unknown type ${JSON.stringify(type)?.slice(0, 20)}`)
+      return err(`of an unknown type ${describeWire(type)}`)
   }
 }
 

@@ -106,7 +106,8 @@ export class Peers implements GossipPart {
     const { identity, crypto } = this.#options
     const ours = this.#entry(identity.name)
     const number = { incarnation: this.#incarnation, version: this.#version }
-    if (ours !== undefined && this.#version > 0 && bytesEqual(encodeRecord({ ...facts, ...number }, identity), ours.signed)) return undefined
+    if (ours !== undefined && this.#version > 0 && bytesEqual(encodeRecord({ ...facts, ...number }, identity), ours.signed))
+      return undefined
     this.#version += 1
     const record = signRecord({ ...facts, incarnation: this.#incarnation, version: this.#version }, identity, crypto)
     this.#put(record)

@@ -109,7 +109,8 @@ export class Post {
   #carry(from: PeerName, to: PeerName, message: GossipMessage & { kind: 'parcel' }): void {
     const { nextHop, send } = this.#ports
     const next = nextHop(to)
-    const isCarried = message.hops > 0 && next !== undefined && next !== from && this.#mayCarry(from, message.bytes.length) && send(next, message)
+    const isCarried =
+      message.hops > 0 && next !== undefined && next !== from && this.#mayCarry(from, message.bytes.length) && send(next, message)
     if (isCarried) this.#carried += 1
     else this.#dropped += 1
   }

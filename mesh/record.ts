@@ -12,7 +12,7 @@ import type { PeerName } from './base/brand.ts'
 import { bytesEqual, concatBytes, fromHex, toHex } from './base/bytes.ts'
 import { type Ip, ipv6Bytes, ipv6FromBytes, isIpv4 } from './base/ip.ts'
 import { err, ok, type Result } from './base/result.ts'
-import { decodeWire, encodeWire, type WireValue } from './base/wire.ts'
+import { decodeWire, describeWire, encodeWire, type WireValue } from './base/wire.ts'
 import { type CryptoSuite, DATA_KEY_BYTES, PUBLIC_KEY_BYTES, SIGNATURE_BYTES } from './crypto.ts'
 import { type Endpoint, isPort } from './endpoint.ts'
 import type { GossipFault } from './gossip.ts'
@@ -133,7 +133,7 @@ export function encodeRecord(facts: RecordFacts, { keys: { publicKey }, dataKeys
 /** A string says what is wrong. */
 function readRecord(fields: readonly WireValue[], crypto: CryptoSuite): PeerRecord | string {
   const [format, publicKey, incarnation, version, nickname, addresses, port, mtuBytes, zone, neighbours, dataKey, keyIds, left] = fields
-  if (format !== FORMAT) return `a record of format ${JSON.stringify(format)?.slice(0, 20)}`
+  if (format !== FORMAT) return `a record of format ${describeWire(format)}`
   if (!isBytes(publicKey, PUBLIC_KEY_BYTES)) return 'a record without a proper key'
   const name = peerNameOf(publicKey, crypto)
   if (!isCount(incarnation) || !isCount(version)) return `the record of ${name} has no proper version`

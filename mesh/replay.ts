@@ -29,7 +29,8 @@ export class ReplayWindow {
 
   #slide(to: number): void {
     const words = Math.floor(to / WORD_BITS) - Math.floor(this.#highest / WORD_BITS)
-    for (let step = 1; step <= Math.min(words, this.#words.length); step += 1) this.#words[this.#wordOf(this.#highest + step * WORD_BITS)] = 0
+    for (let step = 1; step <= Math.min(words, this.#words.length); step += 1)
+      this.#words[this.#wordOf(this.#highest + step * WORD_BITS)] = 0
     this.#highest = to
   }
 

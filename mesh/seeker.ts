@@ -2,7 +2,7 @@
 import { type Millis, millis, seconds } from './base/brand.ts'
 import { atMoment, type Clock, patiently } from './base/clock.ts'
 import type { Logger } from './base/log.ts'
-import { pick, type Random } from './base/random.ts'
+import { pick, type Random, randomBelow } from './base/random.ts'
 import { err, type Result } from './base/result.ts'
 import {
   type Attempts,
@@ -178,10 +178,13 @@ export class Seeker implements Disposable {
   }
 
   #dialPeer(record: PeerRecord): void {
-    const { now, view } = { now: this.#ports.clock.now(), view: this.#ports.view() }
-    // A pause after failures is no reason to wait: we come here rarely enough.
-    const dial = dialOf(new Map([...this.#attempts].filter(([, { kind }]) => kind === 'dialing')), record, now)
-    if (dial !== undefined && !view.connected.has(record.name)) this.#dial(dial)
+    const { clock, random, view } = this.#ports
+    // A pause after failures is no reason to wait: we come here rarely enough. So any address may be the one that answers.
+    const dialing: Attempts = new Map([...this.#attempts].filter(([, { kind }]) => kind === 'dialing'))
+    const first = randomBelow(random, record.addresses.length)
+    const addresses = [...record.addresses.slice(first), ...record.addresses.slice(0, first)]
+    const dial = dialOf(dialing, { ...record, addresses }, clock.now())
+    if (dial !== undefined && !view().connected.has(record.name)) this.#dial(dial)
   }
 
   #dial({ key, target, peer }: Dial): void {

@@ -20,7 +20,11 @@ const listed = new WeakMap<PeerRecord, ReadonlySet<PeerName>>()
  * Breadth first, neighbours in order of name: all peers that know the same records walk alike.
  * @param neighbours those we have a connection with, in order of name.
  */
-export function computeTopology(self: PeerName, neighbours: readonly PeerName[], recordOf: (name: PeerName) => PeerRecord | undefined): Topology {
+export function computeTopology(
+  self: PeerName,
+  neighbours: readonly PeerName[],
+  recordOf: (name: PeerName) => PeerRecord | undefined,
+): Topology {
   const nextHops = new Map<PeerName, PeerName>()
   for (const name of neighbours) nextHops.set(name, name)
   // A map is walked in order of entry, also what is entered while walking: it is the queue of the search.

@@ -47,6 +47,8 @@ export class View implements Disposable {
   #topology: Topology = { nextHops: new Map() }
   #doubts: Doubts = nobodyDoubted
   #others: readonly PeerRecord[] = []
+  /** Dead, and not alive since: their newest records may have come before a path to them did. */
+  readonly #lost = new Set<PeerName>()
   #refuted = 0
   #confirmed = 0
   #reviewing: { readonly at: Millis; readonly timer: Disposable } | undefined
@@ -69,7 +71,14 @@ export class View implements Disposable {
     const kinds = [...this.#doubts.values()].map(({ kind }) => kind)
     const count = (kind: Liveness): number => kinds.filter((one) => one === kind).length
     const alive = this.#others.length - kinds.length
-    return { alive, suspect: count('suspect'), dead: count('dead'), left: count('left'), refuted: this.#refuted, confirmed: this.#confirmed }
+    return {
+      alive,
+      suspect: count('suspect'),
+      dead: count('dead'),
+      left: count('left'),
+      refuted: this.#refuted,
+      confirmed: this.#confirmed,
+    }
   }
 
   /** The neighbour that the shortest path to a peer begins with. */
@@ -120,8 +129,8 @@ export class View implements Disposable {
     this.#confirmed += changes.filter(({ from, to }) => from === 'suspect' && to === 'dead').length
     const alive = new Set(changes.filter(({ to }) => to === 'alive').map(({ name }) => name))
     if (alive.size > 0) revived(this.#others.filter(({ name }) => alive.has(name)))
-    const back = new Set(changes.filter(({ from, to }) => from === 'dead' && to === 'alive').map(({ name }) => name))
-    this.#reunite(back)
+    for (const { name, to } of changes) if (to === 'dead') this.#lost.add(name)
+    this.#reunite(new Set([...alive].filter((name) => this.#lost.delete(name))))
     changed()
   }
 

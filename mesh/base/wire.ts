@@ -29,6 +29,11 @@ export function decodeWire(bytes: Uint8Array): Result<WireValue, string> {
   return ok(withoutNull(packr.unpack(view) as Unpacked))
 }
 
+/** A number as it is, anything else by its type: never the content, which may be long and is not for logs. */
+export function describeWire(value: WireValue): string {
+  return typeof value === 'number' ? String(value) : typeof value
+}
+
 type Unpacked = WireValue | null | readonly Unpacked[]
 
 function withoutNull(value: Unpacked): WireValue {

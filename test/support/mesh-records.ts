@@ -1,11 +1,12 @@
 /** Peers and records for tests of the mesh. */
 import fc from 'fast-check'
 import { ipv4, parseIpv4 } from '../../mesh/base/address.ts'
+import type { PeerName } from '../../mesh/base/brand.ts'
 import { concatBytes } from '../../mesh/base/bytes.ts'
 import { type Ip, parseIp } from '../../mesh/base/ip.ts'
-import type { CryptoSuite } from '../../mesh/crypto.ts'
+import { type CryptoSuite, DATA_KEY_BYTES, PUBLIC_KEY_BYTES } from '../../mesh/crypto.ts'
 import { type Identity, identityFromSeed } from '../../mesh/identity.ts'
-import { type RecordFacts, type SignedRecord, signRecord } from '../../mesh/record.ts'
+import { type PeerRecord, type RecordFacts, type SignedRecord, signRecord } from '../../mesh/record.ts'
 
 /** Addresses of both families, IPv6 ones with and without runs of zeros. */
 export const anyIp: fc.Arbitrary<Ip> = fc.oneof(
@@ -22,6 +23,11 @@ export function identityOf(index: number, crypto: CryptoSuite): Identity {
 
 export function recordOf(identity: Identity, crypto: CryptoSuite, facts: Partial<RecordFacts> = {}): SignedRecord {
   return signRecord({ ...plainFacts, ...facts }, identity, crypto)
+}
+
+/** One that nobody has signed, for those who only read it. */
+export function bareRecord(name: PeerName, facts: Partial<RecordFacts> = {}): PeerRecord {
+  return { ...plainFacts, name, publicKey: new Uint8Array(PUBLIC_KEY_BYTES), dataKey: new Uint8Array(DATA_KEY_BYTES), ...facts }
 }
 
 /** What `Peers` takes for this record. */

@@ -6,12 +6,13 @@ import { type Random, seededRandom } from '../../../mesh/base/random.ts'
 import { SEED_BYTES } from '../../../mesh/crypto.ts'
 import { MESH_PORT } from '../../../mesh/endpoint.ts'
 import { identityFromSeed } from '../../../mesh/identity.ts'
-import { Mesh, type MeshOptions } from '../../../mesh/mesh.ts'
+import { Mesh } from '../../../mesh/mesh.ts'
+import type { MeshOptions } from '../../../mesh/options.ts'
+import { keyringOf } from '../keyrings.ts'
+import { TestClock } from '../test-clock.ts'
 import { simCrypto } from './crypto.ts'
 import { SimHost } from './host.ts'
 import { type LinkQuality, SimNetwork } from './network.ts'
-import { keyringOf } from '../keyrings.ts'
-import { TestClock } from '../test-clock.ts'
 
 export interface SimPeer {
   readonly index: number
@@ -38,7 +39,11 @@ export class SimCluster {
   }
 
   /** Starts the peer with this index, from 1, at its address. Again after a kill: its next life. `identity`: as a copy of that one. */
-  async start(index: number, targets: readonly number[], more: Partial<MeshOptions> & { readonly identityOf?: number } = {}): Promise<SimPeer> {
+  async start(
+    index: number,
+    targets: readonly number[],
+    more: Partial<MeshOptions> & { readonly identityOf?: number } = {},
+  ): Promise<SimPeer> {
     const address = simAddress(index)
     const host = this.network.host(address) ?? new SimHost(this.network, address)
     const { identityOf = index, ...options } = more

@@ -65,7 +65,13 @@ export async function measure(size: number, seed: number, progress: Progress): P
 
 async function startAll(cluster: SimCluster, size: number): Promise<SimPeer[]> {
   const peers: SimPeer[] = []
-  for (let index = 1; index <= size; index += 1) peers.push(await cluster.start(index, SEEDS.filter((other) => other !== index)))
+  for (let index = 1; index <= size; index += 1)
+    peers.push(
+      await cluster.start(
+        index,
+        SEEDS.filter((other) => other !== index),
+      ),
+    )
   return peers
 }
 

@@ -33,7 +33,12 @@ export class SimStream implements Stream {
     this.isDialler = isDialler
   }
 
-  static pair(network: SimNetwork, dialler: SimHost, acceptor: SimHost, ends: { readonly from: Endpoint; readonly to: Endpoint }): [SimStream, SimStream] {
+  static pair(
+    network: SimNetwork,
+    dialler: SimHost,
+    acceptor: SimHost,
+    ends: { readonly from: Endpoint; readonly to: Endpoint },
+  ): [SimStream, SimStream] {
     const near = new SimStream(network, dialler, ends.to, true)
     const far = new SimStream(network, acceptor, ends.from, false)
     near.#other = far

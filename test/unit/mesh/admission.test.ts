@@ -1,19 +1,16 @@
 /** Handshakes under way are bounded, in all and per source; and whoever means it comes in all the same. */
 import fc from 'fast-check'
-import { describe, expect, test } from 'vitest'
+import { expect, test } from 'vitest'
 import {
   admit,
-  DIALLED_CONNECTIONS_MAX,
   HALF_OPEN_MAX,
   HALF_OPEN_MEMBERS_MAX,
   HALF_OPEN_PER_SOURCE_MAX,
   type HalfOpen,
   noneHalfOpen,
   release,
-  whoMakesRoom,
 } from '../../../mesh/admission.ts'
 import { ipv4 } from '../../../mesh/base/address.ts'
-import { parsePeerName } from '../../../mesh/base/brand.ts'
 import { type Ip, parseIp } from '../../../mesh/base/ip.ts'
 
 interface Door {
@@ -115,26 +112,4 @@ test('whatever comes and goes, the limits hold and nobody is lost', () => {
     }),
     { seed: 1 },
   )
-})
-
-describe('room for one more', () => {
-  const [a, b, c] = ['a', 'b', 'c'].map((digit) => parsePeerName(digit.repeat(16)))
-  const many = DIALLED_CONNECTIONS_MAX
-  test.each([
-    { name: 'is made by the best connected', degrees: [many + 1, many + 3, many + 2], who: b },
-    { name: 'is made by the first of equals', degrees: [many + 2, many + 2, many + 2], who: a },
-    { name: 'is not made by one that would dial again', degrees: [many, 1, 0], who: undefined },
-  ])('$name', ({ degrees, who }) => {
-    const [x = 0, y = 0, z = 0] = degrees
-    if (a === undefined || b === undefined || c === undefined) throw new Error('there are three names')
-    expect(
-      whoMakesRoom(
-        new Map([
-          [c, z],
-          [b, y],
-          [a, x],
-        ]),
-      ),
-    ).toBe(who)
-  })
 })

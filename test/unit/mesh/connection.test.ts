@@ -4,15 +4,16 @@ import { parseIpv4 } from '../../../mesh/base/address.ts'
 import { seconds } from '../../../mesh/base/brand.ts'
 import { seededRandom } from '../../../mesh/base/random.ts'
 import { encodeWire } from '../../../mesh/base/wire.ts'
-import { Connection, type End, GOSSIP_BACKLOG_BYTES_MAX } from '../../../mesh/connection.ts'
+import { Connection, type ConnectionPorts, type End, GOSSIP_BACKLOG_BYTES_MAX } from '../../../mesh/connection.ts'
 import { encodeFrame, FRAME_BYTES_MAX, FrameDecoder } from '../../../mesh/framing.ts'
 import { type HandshakeOptions, type HandshakeState, startHandshake, stepHandshake } from '../../../mesh/handshake.ts'
-import { decodeMessage, encodeMessage, type Message } from '../../../mesh/messages.ts'
+import { decodeMessage, encodeMessage, type GossipMessage, type Message } from '../../../mesh/messages.ts'
 import type { Session } from '../../../mesh/session.ts'
 import type { Stream } from '../../../mesh/transport.ts'
 import { keyringOf } from '../../support/keyrings.ts'
 import { identityOf, withBitFlipped } from '../../support/mesh-records.ts'
 import { simCrypto } from '../../support/sim/crypto.ts'
+import { SimHost } from '../../support/sim/host.ts'
 import { SimNetwork } from '../../support/sim/network.ts'
 import { TestClock } from '../../support/test-clock.ts'
 
@@ -27,7 +28,7 @@ function optionsOf(index: number): HandshakeOptions {
     cluster: 'c',
     keyring: keyringOf(1, crypto),
     instance: new Uint8Array(16).fill(index),
-    incarnation: index,
+    incarnation: () => index,
   }
 }
 
@@ -39,35 +40,49 @@ interface Scene {
   /** The other side's, which dialled; nothing reads or writes it but the test. */
   readonly stream: Stream
   readonly ended: { readonly end: End; readonly at: number }[]
+  /** When the other side was doubted, in whole seconds. */
+  readonly doubtedAt: number[]
   readonly received: Message[]
 }
 
-/** @param unwanted turns the peer away once it is proved. */
-async function scene(unwanted?: End): Promise<Scene> {
+interface Script {
+  /** Turns the peer away once it is proved. */
+  readonly unwanted?: End
+  readonly consolation?: readonly GossipMessage[]
+  /** What to do about a doubt. */
+  readonly doubted?: (connection: Connection) => void
+}
+
+async function scene({ unwanted, consolation = [], doubted = () => undefined }: Script = {}): Promise<Scene> {
   const clock = new TestClock()
-  const network = new SimNetwork({ clock, random: seededRandom(1), latencyMs: [1, 2] })
+  const network = new SimNetwork({ clock, random: seededRandom(1), quality: { latencyMs: [1, 2], loss: 0 } })
+  const [ours, theirs] = [new SimHost(network, here), new SimHost(network, there)]
   const ended: Scene['ended'] = []
+  const doubtedAt: Scene['doubtedAt'] = []
   const received: Message[] = []
   const connections: Connection[] = []
   const streams: Stream[] = []
-  const accept = (stream: Stream) => {
-    const ports = {
-      clock,
-      handshake: optionsOf(1),
-      admit: () => unwanted,
-      established: () => undefined,
-      message: (_connection: Connection, _peer: unknown, message: Message) => void received.push(message),
-      ended: (_connection: Connection, end: End) => void ended.push({ end, at: Math.floor(clock.now() / 1_000) }),
-    }
-    connections.push(new Connection(stream, false, ports))
+  const second = (): number => Math.floor(clock.now() / 1_000)
+  const ports: ConnectionPorts = {
+    clock,
+    handshake: optionsOf(1),
+    admit: () => unwanted,
+    consolation: () => consolation,
+    established: () => undefined,
+    message: (_connection, _peer, message) => void received.push(message),
+    doubted: (connection) => {
+      doubtedAt.push(second())
+      doubted(connection)
+    },
+    ended: (_connection, end) => void ended.push({ end, at: second() }),
   }
-  await network.host(here).listen({ host: '0.0.0.0', port: 1 }, accept)
-  network.host(there).dial({ host: '198.18.0.1', port: 1 }, (outcome) => outcome.ok && streams.push(outcome.value))
+  await ours.transport().listen({ host: '0.0.0.0', port: 1 }, (stream) => connections.push(new Connection(stream, false, ports)))
+  theirs.transport().dial({ host: '198.18.0.1', port: 1 }, (outcome) => outcome.ok && streams.push(outcome.value))
   clock.advance(seconds(0.1))
   const [connection] = connections
   const [stream] = streams
   if (connection === undefined || stream === undefined) throw new Error('the network carries no streams')
-  return { clock, network, connection, stream, ended, received }
+  return { clock, network, connection, stream, ended, doubtedAt, received }
 }
 
 interface Side {
@@ -119,34 +134,55 @@ function shakeHands({ clock, stream }: Scene): Side {
   return side
 }
 
+const news = { kind: 'deltas', channel: 'peers', deltas: [Uint8Array.of(1)] } as const
+
 test('a proper peer is established, heard, and told goodbye with the reason', async () => {
   const stage = await scene()
   const side = shakeHands(stage)
   expect(stage.connection.established?.peer.name).toBe(identityOf(2, crypto).name)
-  stage.stream.write(side.frame(encodeMessage({ kind: 'delta', channel: 'peers', bytes: Uint8Array.of(1) })))
+  stage.stream.write(side.frame(encodeMessage(news)))
   stage.clock.advance(seconds(0.1))
-  expect(stage.received).toEqual([{ kind: 'delta', channel: 'peers', bytes: Uint8Array.of(1) }])
+  expect(stage.received).toEqual([news])
   stage.connection.end({ code: 'closed', reason: 'enough' })
   stage.clock.advance(seconds(0.1))
-  expect(side).toMatchObject({ heard: [{ kind: 'bye', reason: 'enough' }], closed: 'closed by the other side' })
+  expect(side).toMatchObject({ heard: [{ kind: 'bye', reason: 'enough', code: 'other' }], closed: 'closed by the other side' })
   expect(stage.ended).toEqual([{ end: { code: 'closed', reason: 'enough' }, at: 0 }])
-  expect(stage.connection.send({ kind: 'digests', digests: [] })).toBe(false)
+  expect([stage.connection.isReady, stage.connection.send({ kind: 'digests', digests: [] })]).toEqual([false, false])
 })
 
-test('a peer that is turned away is told why', async () => {
-  const stage = await scene({ code: 'closed', reason: 'connection limit reached (64)' })
+test('a peer that is turned away is told why, and whom to turn to', async () => {
+  const stage = await scene({ unwanted: { code: 'full', reason: 'connection limit reached (12)' }, consolation: [news] })
   const side = shakeHands(stage)
-  expect(side.heard).toEqual([{ kind: 'bye', reason: 'connection limit reached (64)' }])
+  expect(side.heard).toEqual([news, { kind: 'bye', reason: 'connection limit reached (12)', code: 'full' }])
   expect(stage.connection.established).toBeUndefined()
-  expect(stage.ended.map(({ end }) => end.code)).toEqual(['closed'])
+  expect(stage.ended.map(({ end }) => end.code)).toEqual(['full'])
 })
 
-test('the goodbye of the other side is passed on', async () => {
-  const stage = await scene()
-  const side = shakeHands(stage)
-  stage.stream.write(side.frame(encodeMessage({ kind: 'bye', reason: 'tired' })))
-  stage.clock.advance(seconds(0.1))
-  expect(stage.ended.map(({ end }) => end)).toEqual([{ code: 'lost', reason: 'closed by the peer: tired' }])
+describe('a goodbye', () => {
+  test.each([
+    { said: 'full', heard: 'full' },
+    { said: 'surplus', heard: 'surplus' },
+    { said: 'other', heard: 'lost' },
+  ] as const)('of the other side for the reason $said is passed on as $heard', async ({ said, heard }) => {
+    const stage = await scene()
+    const side = shakeHands(stage)
+    stage.stream.write(side.frame(encodeMessage({ kind: 'bye', reason: 'tired', code: said })))
+    stage.clock.advance(seconds(0.1))
+    expect(stage.ended.map(({ end }) => end)).toEqual([{ code: heard, reason: 'closed by the peer: tired' }])
+  })
+
+  test.each([
+    { code: 'full', said: 'full' },
+    { code: 'surplus', said: 'surplus' },
+    { code: 'silence', said: 'other' },
+    { code: 'duplicate', said: 'other' },
+  ] as const)('of ours for $code is said as $said', async ({ code, said }) => {
+    const stage = await scene()
+    const side = shakeHands(stage)
+    stage.connection.end({ code, reason: 'tired' })
+    stage.clock.advance(seconds(0.1))
+    expect(side.heard).toEqual([{ kind: 'bye', reason: 'tired', code: said }])
+  })
 })
 
 describe('who is proved, and then', () => {
@@ -189,43 +225,65 @@ describe('who is proved, and then', () => {
     expect(stage.ended.map((one) => one.end)).toEqual([end])
   })
 
-  test('falls silent is ended after twenty seconds, having been sent heartbeats every five', async () => {
+  test('falls silent is doubted once, and ended after a minute when nobody has decided before', async () => {
     const stage = await scene()
     const side = shakeHands(stage)
-    stage.clock.advance(seconds(60))
-    expect(stage.ended).toEqual([{ end: { code: 'silence', reason: 'the peer has fallen silent' }, at: 20 }])
-    expect(side.heard.map(({ kind }) => kind)).toEqual(['heartbeat', 'heartbeat', 'heartbeat', 'bye'])
+    stage.clock.advance(seconds(80))
+    expect(stage.doubtedAt).toEqual([3])
+    expect(stage.connection.isDoubted).toBe(true)
+    expect(stage.ended).toEqual([{ end: { code: 'silence', reason: 'the peer has fallen silent' }, at: 60 }])
+    expect(side.heard.map(({ kind }) => kind)).toEqual([...new Array(50).fill('heartbeat'), 'bye'])
   })
 
-  test('is cut off is ended the same', async () => {
+  test('falls silent is ended at once when its host does not answer either', async () => {
+    const stage = await scene({ doubted: (connection) => connection.end({ code: 'silence', reason: 'no answer' }) })
+    shakeHands(stage)
+    stage.clock.advance(seconds(80))
+    expect(stage.ended).toEqual([{ end: { code: 'silence', reason: 'no answer' }, at: 3 }])
+    expect(stage.doubtedAt).toEqual([3])
+  })
+
+  test('falls silent is asked for every five seconds while its host answers, and lives on when it speaks', async () => {
+    const stage = await scene({ doubted: (connection) => connection.vouch() })
+    const side = shakeHands(stage)
+    stage.clock.advance(seconds(20))
+    expect(stage.doubtedAt).toEqual([3, 8, 13, 18])
+    stage.stream.write(side.frame(encodeMessage({ kind: 'heartbeat' })))
+    stage.clock.advance(seconds(2))
+    expect([stage.connection.isDoubted, stage.ended]).toEqual([false, []])
+  })
+
+  test('is cut off is doubted the same', async () => {
     const stage = await scene()
     shakeHands(stage)
     stage.network.cut(here, there)
-    stage.clock.advance(seconds(60))
+    stage.clock.advance(seconds(80))
+    expect(stage.doubtedAt).toEqual([3])
     expect(stage.ended.map(({ end }) => end.code)).toEqual(['silence'])
   })
 
-  test('beats itself lives on', async () => {
+  test('beats itself is never doubted', async () => {
     const stage = await scene()
     const side = shakeHands(stage)
-    for (let beat = 0; beat < 20; beat += 1) {
-      stage.clock.advance(seconds(10))
+    for (let beat = 0; beat < 50; beat += 1) {
+      stage.clock.advance(seconds(2))
       stage.stream.write(side.frame(encodeMessage({ kind: 'heartbeat' })))
     }
-    expect(stage.ended).toEqual([])
+    expect([stage.ended, stage.doubtedAt]).toEqual([[], []])
   })
 
   test('is slow gets no more gossip than may wait for it, and all of it again when it has caught up', async () => {
     const stage = await scene()
     const side = shakeHands(stage)
     stage.network.cut(here, there)
-    const delta = { kind: 'delta', channel: 'peers', bytes: new Uint8Array(100_000) } as const
-    const sent = Array.from({ length: 50 }, () => stage.connection.send(delta)).filter((isSent) => isSent).length
+    const bulk = { kind: 'deltas', channel: 'peers', deltas: [new Uint8Array(100_000)] } as const
+    const sent = Array.from({ length: 50 }, () => stage.connection.send(bulk)).filter((isSent) => isSent).length
     expect(sent).toBe(Math.ceil(GOSSIP_BACKLOG_BYTES_MAX / 100_000))
+    expect(stage.connection.isReady).toBe(false)
     stage.network.heal(here, there)
-    stage.clock.advance(seconds(0.1))
-    expect(side.heard).toHaveLength(sent)
-    expect(stage.connection.send(delta)).toBe(true)
+    stage.clock.advance(seconds(0.2))
+    expect(side.heard.filter(({ kind }) => kind === 'deltas')).toHaveLength(sent)
+    expect([stage.connection.isReady, stage.connection.send(bulk)]).toEqual([true, true])
   })
 })
 

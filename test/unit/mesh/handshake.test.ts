@@ -33,7 +33,7 @@ function optionsOf(index: number, more: Partial<HandshakeOptions> = {}, crypto: 
     cluster: 'c',
     keyring: keyringOf(1, crypto),
     instance: new Uint8Array(16).fill(index),
-    incarnation: 100 + index,
+    incarnation: () => 100 + index,
     ...more,
   }
 }

@@ -4,13 +4,14 @@ import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { isDeepStrictEqual } from 'node:util'
 import { afterEach, describe, expect, test } from 'vitest'
 import { parseIpv4 } from '../../../mesh/base/address.ts'
-import { millis } from '../../../mesh/base/brand.ts'
+import { millis, type PeerName } from '../../../mesh/base/brand.ts'
 import { systemClock } from '../../../mesh/base/clock.ts'
 import { err, ok } from '../../../mesh/base/result.ts'
 import { loadCrypto } from '../../../mesh/crypto.ts'
 import { formatTarget, type Target, WEB_PATH } from '../../../mesh/endpoint.ts'
 import type { GossipPart } from '../../../mesh/gossip.ts'
-import type { Mesh, MeshOptions } from '../../../mesh/mesh.ts'
+import type { Mesh } from '../../../mesh/mesh.ts'
+import type { MeshOptions } from '../../../mesh/options.ts'
 import { keyOf, keyringOf } from '../../support/keyrings.ts'
 import { identityOf } from '../../support/mesh-records.ts'
 import { connectedTo, startTcpMesh, targetOf } from '../../support/tcp-mesh.ts'
@@ -218,11 +219,35 @@ test('a peer that comes back with its identity is a newer incarnation of the sam
   await until('a has noticed', () => sees(a))
   // Its clock may have gone back meanwhile: what others remember of it counts for more.
   const clock = { ...systemClock, wallTime: () => millis(1_000) }
-  const after = await start('b again', { identity, clock, listen: { host: '127.0.0.1', port } })
+  const after = await start('b again', { identity, clock, listen: { host: '127.0.0.1', port }, targets: [targetOf(a)] })
   await until('they are connected again', () => sees(a, 'b again') && agree([a, after]))
   const second = a.peers().find(({ name }) => name === identity.name)
   expect(second?.incarnation).toBe((first?.incarnation ?? 0) + 1)
   expect(after.status().supersessions).toBe(1)
+})
+
+test('a peer that leaves says so, and one that is there is alive, in the view of all', async () => {
+  const a = await start('a')
+  const b = await start('b', { targets: [targetOf(a)] })
+  const c = await startTcpMesh('c', { targets: [targetOf(a)] })
+  const liveness = (name: PeerName): string => [a, b].map((mesh) => mesh.livenessOf(name)).join()
+  await until('both see it alive', () => (liveness(c.name) === 'alive,alive' ? true : undefined))
+  await c[Symbol.asyncDispose]()
+  await until('both know that it has left', () => (liveness(c.name) === 'left,left' ? true : undefined))
+  expect(a.peers().find(({ name }) => name === c.name)).toMatchObject({ nickname: 'c', hasLeft: true })
+  expect(liveness(b.name)).toBe('alive,alive')
+  expect(a.connections()).toHaveLength(1)
+})
+
+test('what it knew in an earlier life is enough to find the others again', async () => {
+  const a = await start('a')
+  const b = await startTcpMesh('b', { targets: [targetOf(a)] })
+  await until('they agree', () => agree([a, b]))
+  const known = b.records()
+  await b[Symbol.asyncDispose]()
+  const again = await start('b again', { known: [...known, new Uint8Array(3)] })
+  await until('they are connected', () => sees(a, 'b again') && sees(again, 'a'))
+  expect(again.status().faults).toEqual({ malformed: 1 })
 })
 
 /** Numbers that peers have said. */
@@ -238,14 +263,14 @@ class Numbers implements GossipPart {
   }
   missing(summary: Uint8Array): ReturnType<GossipPart['missing']> {
     const lacking = [...this.held].filter((number) => summary[number] === 0)
-    return ok(lacking.length === 0 ? [] : [Uint8Array.from(lacking)])
+    return ok(lacking.map((number) => ({ key: undefined, delta: Uint8Array.of(number) })))
   }
   merge(delta: Uint8Array): ReturnType<GossipPart['merge']> {
     const [number] = delta
     if (number === undefined) return err({ code: 'malformed', detail: 'nothing said' })
     const isNews = !this.held.has(number)
     for (const one of delta) this.held.add(one)
-    return ok({ news: isNews ? delta : undefined, faults: [] })
+    return ok({ news: isNews ? [{ key: undefined, delta }] : [], held: [], faults: [] })
   }
   receive(message: Uint8Array, from: string): void {
     this.received.push(`${from} ${message.join()}`)

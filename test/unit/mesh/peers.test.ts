@@ -6,7 +6,7 @@ import { toHex } from '../../../mesh/base/bytes.ts'
 import { seededRandom } from '../../../mesh/base/random.ts'
 import { identityFromSeed } from '../../../mesh/identity.ts'
 import { PEERS_MAX, Peers } from '../../../mesh/peers.ts'
-import type { SignedRecord } from '../../../mesh/record.ts'
+import { RECORD_BYTES_MAX, type SignedRecord } from '../../../mesh/record.ts'
 import { deltaOf, identityOf, plainFacts, recordOf, withBitFlipped } from '../../support/mesh-records.ts'
 import { simCrypto } from '../../support/sim/crypto.ts'
 
@@ -17,10 +17,16 @@ function peersOf(index: number, incarnation = 1_000): Peers {
   return new Peers({ identity: identityOf(index, crypto), crypto, incarnation })
 }
 
-function merge(peers: Peers, records: readonly SignedRecord[]): { readonly isNews: boolean; readonly faults: readonly string[] } {
-  const merged = peers.merge(deltaOf(records), stranger)
-  if (!merged.ok) throw new Error(merged.error.detail)
-  return { isNews: merged.value.news !== undefined, faults: merged.value.faults.map(({ code }) => code) }
+/** Merges the records one by one: those that were news, and what was wrong. */
+function merge(
+  peers: Peers,
+  records: readonly SignedRecord[],
+): { readonly news: readonly Uint8Array[]; readonly faults: readonly string[] } {
+  const merged = records.map((record) => peers.merge(deltaOf(record), stranger))
+  return {
+    news: merged.flatMap((one) => (one.ok ? one.value.news.map(({ delta }) => delta) : [])),
+    faults: merged.flatMap((one) => (one.ok ? one.value.faults : [one.error])).map(({ code }) => code),
+  }
 }
 
 /** Everything that others can see of the state. */
@@ -62,7 +68,7 @@ describe('merging', () => {
         const peers = peersOf(100)
         merge(peers, all)
         const before = stateOf(peers)
-        expect(merge(peers, all).isNews).toBe(false)
+        expect(merge(peers, all).news).toEqual([])
         expect(stateOf(peers)).toEqual(before)
       }),
       { seed: 1 },
@@ -70,8 +76,7 @@ describe('merging', () => {
   })
 
   test('never throws, whatever it is given', () => {
-    const { signed, signature } = recordOf(identityOf(1, crypto), crypto)
-    const whole = deltaOf([{ signed, signature, record: recordOf(identityOf(1, crypto), crypto).record }])
+    const whole = deltaOf(recordOf(identityOf(1, crypto), crypto))
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 60 }), fc.nat(whole.length), (bytes, at) => {
         const mixed = whole.slice()
@@ -86,16 +91,35 @@ describe('merging', () => {
     )
   })
 
-  test('relays exactly the records that were news', () => {
-    const [a1, a2, b1] = [
-      recordOf(identityOf(1, crypto), crypto),
-      recordOf(identityOf(1, crypto), crypto, { version: 2 }),
-      recordOf(identityOf(2, crypto), crypto),
-    ]
+  test('relays exactly the records that were news, under the name of their peer', () => {
+    const { name } = identityOf(1, crypto)
+    const [old, current, later] = [1, 2, 3].map((version) => recordOf(identityOf(1, crypto), crypto, { version }))
+    if (old === undefined || current === undefined || later === undefined) throw new Error('there are three records')
     const peers = peersOf(100)
-    merge(peers, [a2])
-    expect(peers.merge(deltaOf([a1, a2, b1]), stranger)).toEqual({ ok: true, value: { news: deltaOf([b1]), faults: [] } })
+    const merged = (record: SignedRecord) => peers.merge(deltaOf(record), stranger)
+    expect(merged(current)).toEqual({ ok: true, value: { news: [{ key: name, delta: deltaOf(current) }], held: [name], faults: [] } })
+    // Who sends what we know knows it; who sends what is older has yet to learn.
+    expect(merged(current)).toEqual({ ok: true, value: { news: [], held: [name], faults: [] } })
+    expect(merged(old)).toEqual({ ok: true, value: { news: [], held: [], faults: [] } })
+    expect(merged(later)).toEqual({ ok: true, value: { news: [{ key: name, delta: deltaOf(later) }], held: [name], faults: [] } })
   })
+
+  test('grows the revision with every change, and with nothing else', () => {
+    const peers = peersOf(100)
+    const records = [1, 2].map((version) => recordOf(identityOf(1, crypto), crypto, { version }))
+    const revisions = [...records, ...records, recordOf(identityOf(2, crypto), crypto)].map((record) => {
+      merge(peers, [record])
+      return peers.revision
+    })
+    expect(revisions).toEqual([1, 2, 2, 2, 3])
+  })
+})
+
+test('what a peer is told of others are their records, as far as we know them', () => {
+  const peers = peersOf(100)
+  const record = recordOf(identityOf(1, crypto), crypto)
+  merge(peers, [record])
+  expect(peers.tell([identityOf(9, crypto).name, record.record.name])).toEqual([{ key: record.record.name, delta: deltaOf(record) }])
 })
 
 describe('a bad entry', () => {
@@ -114,23 +138,24 @@ describe('a bad entry', () => {
     const peers = peersOf(100)
     merge(peers, [good])
     const forged = { ...recordOf(identityOf(1, crypto), crypto, { version: 9 }), signature: good.signature }
-    expect(merge(peers, [forged])).toEqual({ isNews: false, faults: ['signature'] })
+    expect(merge(peers, [forged])).toEqual({ news: [], faults: ['signature'] })
     expect(peers.list()).toEqual([good.record])
   })
 
   test('with the number of another one of its peer is taken or not, the same everywhere, and counted', () => {
     const pair = [recordOf(identityOf(1, crypto), crypto, { nickname: 'a' }), recordOf(identityOf(1, crypto), crypto, { nickname: 'b' })]
     const [one, two] = [peersOf(100), peersOf(100)]
-    expect(merge(one, pair)).toEqual({ isNews: true, faults: ['malformed'] })
-    expect(merge(two, pair.toReversed())).toEqual({ isNews: true, faults: ['malformed'] })
+    expect(merge(one, pair)).toMatchObject({ faults: ['malformed'] })
+    expect(merge(two, pair.toReversed())).toMatchObject({ faults: ['malformed'] })
     expect(stateOf(one)).toEqual(stateOf(two))
   })
 
   test.each([
-    { name: 'something that is not a list', delta: Uint8Array.of(1), code: 'malformed' },
-    { name: 'no MessagePack', delta: Uint8Array.of(0xc1), code: 'malformed' },
-    { name: 'more records than there may be', delta: deltaOf(new Array(1_025).fill(good)), code: 'limit' },
-  ])('$name is a fault as a whole', ({ delta, code }) => {
+    { name: 'something that is no record', delta: new Uint8Array(100), code: 'malformed' },
+    { name: 'nothing', delta: new Uint8Array(0), code: 'malformed' },
+    { name: 'a signature alone', delta: new Uint8Array(64), code: 'malformed' },
+    { name: 'more bytes than a record may have', delta: new Uint8Array(64 + RECORD_BYTES_MAX + 1), code: 'limit' },
+  ])('$name is a fault', ({ delta, code }) => {
     expect(peersOf(100).merge(delta, stranger)).toMatchObject({ ok: false, error: { code } })
   })
 })
@@ -140,8 +165,8 @@ describe('repair', () => {
   function repair(from: Peers, to: Peers): number {
     const missing = from.missing(to.summary())
     if (!missing.ok) throw new Error(missing.error.detail)
-    for (const delta of missing.value) expect(to.merge(delta, stranger).ok).toBe(true)
-    return missing.value.reduce((bytes, delta) => bytes + delta.length, 0)
+    for (const { delta } of missing.value) expect(to.merge(delta, stranger).ok).toBe(true)
+    return missing.value.reduce((bytes, { delta }) => bytes + delta.length, 0)
   }
 
   test('one exchange in each direction makes any two states equal', () => {
@@ -181,20 +206,33 @@ describe('our own record', () => {
     return { incarnation: peers.get(name)?.incarnation, version: peers.get(name)?.version }
   }
 
+  /** Publishes, and hands it to the other. */
+  function tell(ours: Peers, other: Peers, more: Partial<typeof facts> = {}): readonly string[] {
+    const news = ours.publish({ ...facts, ...more })
+    const merged = news === undefined ? undefined : other.merge(news.delta, stranger)
+    return merged?.ok ? merged.value.faults.map(({ code }) => code) : ['nothing told']
+  }
+
   test('counts its versions, and others take each', () => {
     const [ours, other] = [peersOf(1), peersOf(2)]
     const { name } = identityOf(1, crypto)
     for (const version of [1, 2, 3]) {
-      expect(other.merge(ours.publish(facts), stranger)).toMatchObject({ ok: true, value: { faults: [] } })
+      expect(tell(ours, other, { mtuBytes: 1_000 + version })).toEqual([])
       expect(ownOf(other, name)).toEqual({ incarnation: 1_000, version })
     }
+  })
+
+  test('is not published again when it says nothing new', () => {
+    const [ours, other] = [peersOf(1), peersOf(2)]
+    expect([tell(ours, other), tell(ours, other), tell(ours, other, { hasLeft: true })]).toEqual([[], ['nothing told'], []])
+    expect(other.get(identityOf(1, crypto).name)).toMatchObject({ version: 2, hasLeft: true })
   })
 
   test('jumps above what an earlier life has left, wherever the clock went since', () => {
     const identity = identityOf(1, crypto)
     const peers = peersOf(1, 1_000)
     peers.publish(facts)
-    expect(merge(peers, [recordOf(identity, crypto, { incarnation: 5_000, version: 70 })])).toEqual({ isNews: false, faults: [] })
+    expect(merge(peers, [recordOf(identity, crypto, { incarnation: 5_000, version: 70 })])).toEqual({ news: [], faults: [] })
     expect(ownOf(peers, identity.name)).toEqual({ incarnation: 1_000, version: 1 })
     expect(peers.supersessions).toBe(1)
     peers.publish(facts)
@@ -212,7 +250,7 @@ describe('our own record', () => {
   test('of an earlier life that is older is answered by anti-entropy, not by a jump', () => {
     const peers = peersOf(1, 1_000)
     peers.publish(facts)
-    expect(merge(peers, [recordOf(identityOf(1, crypto), crypto, { incarnation: 900 })])).toEqual({ isNews: false, faults: [] })
+    expect(merge(peers, [recordOf(identityOf(1, crypto), crypto, { incarnation: 900 })])).toEqual({ news: [], faults: [] })
     expect(peers.supersessions).toBe(0)
   })
 })
@@ -225,8 +263,8 @@ test('there is a limit to how many peers are remembered, and known ones still ch
       Array.from({ length: 512 }, (_, index) => recordOf(manyIdentity(at + index), crypto)),
     )
   }
-  expect(merge(peers, [recordOf(manyIdentity(PEERS_MAX), crypto)])).toEqual({ isNews: false, faults: ['limit'] })
-  expect(merge(peers, [recordOf(manyIdentity(3), crypto, { version: 2 })])).toEqual({ isNews: true, faults: [] })
+  expect(merge(peers, [recordOf(manyIdentity(PEERS_MAX), crypto)])).toEqual({ news: [], faults: ['limit'] })
+  expect(merge(peers, [recordOf(manyIdentity(3), crypto, { version: 2 })])).toMatchObject({ news: [expect.anything()], faults: [] })
   expect(peers.list()).toHaveLength(PEERS_MAX)
   const names = peers.list().map(({ name }) => name)
   expect(names).toEqual(names.toSorted())

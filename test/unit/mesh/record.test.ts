@@ -4,7 +4,16 @@ import { describe, expect, test } from 'vitest'
 import { seededRandom } from '../../../mesh/base/random.ts'
 import { encodeWire, type WireValue } from '../../../mesh/base/wire.ts'
 import { loadCrypto } from '../../../mesh/crypto.ts'
-import { compareRecords, isConflict, isRecordGenuine, parseRecord, type RecordFacts } from '../../../mesh/record.ts'
+import {
+  compareRecords,
+  isConflict,
+  isRecordGenuine,
+  NEIGHBOURS_MAX,
+  parseRecord,
+  publicKeyOf,
+  RECORD_BYTES_MAX,
+  type RecordFacts,
+} from '../../../mesh/record.ts'
 import { keyOf } from '../../support/keyrings.ts'
 import { anyIp, identityOf, plainFacts, recordOf, withBitFlipped } from '../../support/mesh-records.ts'
 import { simCrypto } from '../../support/sim/crypto.ts'
@@ -28,7 +37,8 @@ const facts: fc.Arbitrary<RecordFacts> = fc.record({
   port,
   mtuBytes: fc.integer({ min: 576, max: 65_535 }),
   zone: fc.option(text, { nil: undefined }),
-  neighbours: fc.array(neighbour, { maxLength: 64 }),
+  neighbours: fc.array(neighbour, { maxLength: NEIGHBOURS_MAX }),
+  hasLeft: fc.boolean(),
   keyIds: fc.subarray([keyOf(1, crypto).id, keyOf(2, crypto).id]),
 })
 
@@ -56,6 +66,15 @@ test('any flipped bit of a record or its signature fails, with the real cryptogr
   expect(isAccepted(signed, signature)).toBe(true)
   for (let bit = 0; bit < 8 * signed.length; bit += 1) expect(isAccepted(withBitFlipped(signed, bit), signature)).toBe(false)
   for (let bit = 0; bit < 8 * signature.length; bit += 1) expect(isAccepted(signed, withBitFlipped(signature, bit))).toBe(false)
+})
+
+test('the public key is found at a glance in every record that we make', () => {
+  fc.assert(
+    fc.property(facts, (wanted) => {
+      expect(publicKeyOf(recordOf(identity, crypto, wanted).signed)).toEqual(identity.keys.publicKey)
+    }),
+    { seed: 1 },
+  )
 })
 
 test('a signature of the same bytes for another purpose is no signature of a record', () => {
@@ -92,6 +111,7 @@ describe('refused', () => {
     [],
     identity.dataKeys.publicKey,
     [new Uint8Array(4)],
+    false,
   ]
   const name = identity.name
   const mapped = Uint8Array.of(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255, 1, 2, 3, 4)
@@ -124,27 +144,36 @@ describe('refused', () => {
     {
       what: '65 neighbours',
       at: 9,
-      value: new Array(65).fill([new Uint8Array(8), 1, 1, true]),
+      value: new Array(NEIGHBOURS_MAX + 1).fill([new Uint8Array(8), 1, 1, true]),
       detail: `the record of ${name} has no proper neighbours`,
     },
+    { what: 'neighbours that are no list', at: 9, value: 5, detail: `the record of ${name} has no proper neighbours` },
     { what: 'a short data key', at: 10, value: new Uint8Array(31), detail: `the record of ${name} has no proper data key` },
     { what: 'a short key id', at: 11, value: [new Uint8Array(3)], detail: `the record of ${name} has no proper key ids` },
     { what: 'three key ids', at: 11, value: new Array(3).fill(new Uint8Array(4)), detail: `the record of ${name} has no proper key ids` },
+    { what: 'leaving as a number', at: 12, value: 1, detail: `the record of ${name} does not tell whether it has left` },
+    { what: 'no word about leaving', at: 12, value: undefined, detail: `the record of ${name} does not tell whether it has left` },
   ])('$what', ({ at, value, detail }) => {
     const parsed = parseRecord(encodeWire(good.with(at, value)), new Uint8Array(64), crypto)
     expect(parsed).toEqual({ ok: false, error: { code: 'malformed', detail } })
   })
 
   test('a record longer than the limit, and a signature of a wrong length', () => {
-    expect(parseRecord(new Uint8Array(4_097), new Uint8Array(64), crypto)).toMatchObject({ ok: false, error: { code: 'limit' } })
+    expect(parseRecord(new Uint8Array(RECORD_BYTES_MAX + 1), new Uint8Array(64), crypto)).toMatchObject({
+      ok: false,
+      error: { code: 'limit' },
+    })
     expect(parseRecord(encodeWire(good), new Uint8Array(63), crypto)).toMatchObject({ ok: false, error: { code: 'malformed' } })
   })
 })
 
 test('fields that a later version appends do no harm', () => {
   const { keys, dataKeys } = identity
-  const later = encodeWire([2, keys.publicKey, 5, 6, 'node', [1], 6_783, 1_500, 'zone', [], dataKeys.publicKey, [], 'more', [1, 2]])
-  expect(parseRecord(later, new Uint8Array(64), crypto)).toMatchObject({ ok: true, value: { signed: later, record: { version: 6 } } })
+  const later = encodeWire([2, keys.publicKey, 5, 6, 'node', [1], 6_783, 1_500, 'zone', [], dataKeys.publicKey, [], true, 'more', [1, 2]])
+  expect(parseRecord(later, new Uint8Array(64), crypto)).toMatchObject({
+    ok: true,
+    value: { signed: later, record: { version: 6, hasLeft: true } },
+  })
 })
 
 test.each([

@@ -1,0 +1,58 @@
+/** What a mesh is told at its start, and what it may be told later. */
+import type { Clock } from './base/clock.ts'
+import { WeftError } from './base/errors.ts'
+import type { Ip } from './base/ip.ts'
+import type { Logger } from './base/log.ts'
+import type { Random } from './base/random.ts'
+import type { CryptoSuite } from './crypto.ts'
+import type { Place, Target } from './endpoint.ts'
+import type { Identity } from './identity.ts'
+import type { Keyring } from './keyring.ts'
+import { ADDRESSES_MAX, MTU_BYTES_MAX, MTU_BYTES_MIN, NICKNAME_LENGTH_MAX, ZONE_LENGTH_MAX } from './record.ts'
+import { isPrintable } from './text.ts'
+import type { Transport } from './transport.ts'
+
+/** What the rest of the router finds out about this node, for the others to know. */
+export interface MeshFacts {
+  /** Underlay addresses of either family, best first, at most `ADDRESSES_MAX`. */
+  readonly addresses: readonly Ip[]
+  readonly mtuBytes: number
+  readonly zone: string | undefined
+}
+
+export interface MeshOptions extends MeshFacts {
+  readonly identity: Identity
+  /** 1 to 63 printable characters. */
+  readonly nickname: string
+  /** Only peers of the same cluster connect. */
+  readonly cluster: string
+  /** The secrets of the cluster as they are now: only who has one of them connects. */
+  readonly keyring: () => Keyring
+  /** Port 0 takes any free one. */
+  readonly listen: Place
+  readonly targets: readonly Target[]
+  /** What `records` told in an earlier life. It need not be trusted: records are signed; what is wrong with it is counted and skipped. */
+  readonly known?: readonly Uint8Array[]
+  readonly transport: Transport
+  readonly crypto: CryptoSuite
+  readonly clock: Clock
+  readonly random: Random
+  readonly log: Logger
+}
+
+/** @throws {WeftError} USAGE when it is not 1 to `NICKNAME_LENGTH_MAX` printable characters. */
+export function checkNickname(nickname: string): void {
+  if (isPrintable(nickname, NICKNAME_LENGTH_MAX)) return
+  throw new WeftError('USAGE', `the nickname ${JSON.stringify(nickname)} is not 1 to ${NICKNAME_LENGTH_MAX} printable characters`)
+}
+
+/** The facts alone. @throws {WeftError} USAGE when one is out of its limits. */
+export function checkedFacts({ addresses, mtuBytes, zone }: MeshFacts): MeshFacts {
+  if (addresses.length > ADDRESSES_MAX) throw new WeftError('USAGE', `more than ${ADDRESSES_MAX} underlay addresses`)
+  if (!(Number.isInteger(mtuBytes) && mtuBytes >= MTU_BYTES_MIN && mtuBytes <= MTU_BYTES_MAX)) {
+    throw new WeftError('USAGE', `an underlay MTU of ${mtuBytes}, not ${MTU_BYTES_MIN} to ${MTU_BYTES_MAX}`)
+  }
+  if (zone !== undefined && !isPrintable(zone, ZONE_LENGTH_MAX))
+    throw new WeftError('USAGE', `the zone ${JSON.stringify(zone)} is not printable`)
+  return { addresses, mtuBytes, zone }
+}
