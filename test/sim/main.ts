@@ -16,7 +16,9 @@ const { values } = parseArgs({
 })
 
 if (values.help) {
-  console.log('npm run sim -- [--nodes 10,100] [--seeds 3] [--json]\n\nSimulates whole meshes in virtual time. Each seed is another run.')
+  process.stdout.write(
+    'npm run sim -- [--nodes 10,100] [--seeds 3] [--json]\n\nSimulates whole meshes in virtual time. Each seed is another run.\n',
+  )
 } else {
   process.exitCode = await main(values.nodes.split(',').map(count), count(values.seeds))
 }
@@ -26,11 +28,11 @@ async function main(sizes: readonly number[], seeds: number): Promise<number> {
   for (const size of sizes) {
     const runs: Measured[] = []
     for (let seed = 1; seed <= seeds; seed += 1) {
-      runs.push(await measure(size, seed, (what) => console.error(`sim: ${size} peers, seed ${seed} of ${seeds}: ${what}`)))
+      runs.push(await measure(size, seed, (what) => process.stderr.write(`sim: ${size} peers, seed ${seed} of ${seeds}: ${what}\n`)))
     }
     rows.push(...judge(size, runs))
   }
-  console.log(values.json ? JSON.stringify({ sizes, seeds, rows }, undefined, 2) : text(rows))
+  process.stdout.write(`${values.json ? JSON.stringify({ sizes, seeds, rows }, undefined, 2) : text(rows)}\n`)
   return rows.every(({ isMet }) => isMet) ? 0 : 1
 }
 
@@ -38,7 +40,14 @@ function text(rows: readonly Row[]): string {
   const cells = rows.map(({ peers, what, value, goal, isMet }) => [String(peers), what, show(value), `≤ ${goal}`, isMet ? 'yes' : 'NO'])
   const table = [['peers', 'what', 'measured', 'goal', 'met'], ...cells]
   const widths = [0, 1, 2, 3, 4].map((column) => Math.max(...table.map((row) => row[column]?.length ?? 0)))
-  return table.map((row) => row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join('  ').trimEnd()).join('\n')
+  return table
+    .map((row) =>
+      row
+        .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+        .join('  ')
+        .trimEnd(),
+    )
+    .join('\n')
 }
 
 function show(value: number): string {

@@ -32,6 +32,10 @@ test('the runs above went through what they are for', () => {
   expect(RARE.filter((what) => (happened.get(what) ?? 0) < 10)).toEqual([])
 })
 
-test.each([3, 9])('seed %i is the same run every time', async (seed) => {
-  expect((await chaos(seed)).hash).toBe((await chaos(seed)).hash)
-}, 120_000)
+test.each([3, 9])(
+  'seed %i is the same run every time',
+  async (seed) => {
+    expect((await chaos(seed)).hash).toBe((await chaos(seed)).hash)
+  },
+  120_000,
+)

@@ -6,8 +6,12 @@ import { judge } from '../support/sim/table.ts'
 test.each([
   { peers: 10, seeds: [1, 2, 3, 4] },
   { peers: 40, seeds: [5] },
-])('a mesh of $peers meets the goals', async ({ peers, seeds }) => {
-  const runs = []
-  for (const seed of seeds) runs.push(await measure(peers, seed, () => undefined))
-  expect(judge(peers, runs).filter(({ isMet }) => !isMet)).toEqual([])
-}, 300_000)
+])(
+  'a mesh of $peers meets the goals',
+  async ({ peers, seeds }) => {
+    const runs = []
+    for (const seed of seeds) runs.push(await measure(peers, seed, () => undefined))
+    expect(judge(peers, runs).filter(({ isMet }) => !isMet)).toEqual([])
+  },
+  300_000,
+)

@@ -103,14 +103,6 @@ export function degree({ mesh }: SimPeer): number {
   return mesh.connections().filter(({ state }) => state === 'established').length
 }
 
-/** Every peer has exactly one connection with each other, and with nobody else. */
-export function fullyConnected(peers: readonly SimPeer[]): boolean {
-  return peers.every(({ mesh }) => {
-    const names = mesh.connections().map((connection) => (connection.state === 'established' ? connection.name : ''))
-    return names.length === peers.length - 1 && new Set(names).size === names.length && !names.includes('')
-  })
-}
-
 /** Every peer takes every other one for alive. */
 export function allAlive(peers: readonly SimPeer[]): boolean {
   return peers.every(({ mesh }) => peers.every((other) => mesh.livenessOf(other.mesh.name) === 'alive'))

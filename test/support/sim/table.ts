@@ -22,13 +22,21 @@ const SIZES = [10, 100, 500, 1_000]
 const DEGREE_AVERAGE = 8.5
 
 const GOALS: readonly Goals[] = [
-  { what: 'control connections, average', of: max(({ degreeAverage }) => [degreeAverage]), goals: [9, DEGREE_AVERAGE, DEGREE_AVERAGE, DEGREE_AVERAGE] },
+  {
+    what: 'control connections, average',
+    of: max(({ degreeAverage }) => [degreeAverage]),
+    goals: [9, DEGREE_AVERAGE, DEGREE_AVERAGE, DEGREE_AVERAGE],
+  },
   { what: 'control connections, most', of: max(({ degreeMax }) => [degreeMax]), goals: [9, 12, 12, 12] },
   { what: 'change seen by all, LAN, p99 (s)', of: p99(({ changeLan }) => changeLan), goals: [0.3, 0.5, 0.8, 1] },
   { what: 'change seen by all, 80 ms RTT and 1 % loss, p99 (s)', of: p99(({ changeWan }) => changeWan), goals: [0.8, 1.2, 1.8, 2] },
   { what: 'crash known to all, worst (s)', of: max(({ crash }) => crash), goals: [6, 8, 10, 10] },
   { what: 'false deaths, 25 % starved for 30 s', of: max(({ falseDeaths }) => [falseDeaths]), goals: [0, 0, 0, 0] },
-  { what: 'sent and received at rest (B/s per peer)', of: max(({ restBytesPerSecond }) => [restBytesPerSecond]), goals: [500, 1_000, 1_500, 2_000] },
+  {
+    what: 'sent and received at rest (B/s per peer)',
+    of: max(({ restBytesPerSecond }) => [restBytesPerSecond]),
+    goals: [500, 1_000, 1_500, 2_000],
+  },
   { what: 'cold start of all at once, worst (s)', of: max(({ coldStart }) => [coldStart]), goals: [5, 15, 40, 60] },
   { what: 'healed after a partition of 10 min, worst (s)', of: max(({ healed }) => [healed]), goals: [2, 3, 5, 5] },
 ]

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { expect, test } from 'vitest'
-import { MUTANTS, type Mutant } from '../support/sim/mutants.ts'
+import { MUTANTS, type Mutant } from './mutants.ts'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 const run = promisify(execFile)
@@ -15,7 +15,7 @@ const SEEDS = 200
 async function plant({ file, from, to }: Mutant): Promise<AsyncDisposable & { readonly path: string }> {
   await mkdir(join(root, 'build'), { recursive: true })
   const path = await mkdtemp(join(root, 'build', 'mutant-'))
-  for (const folder of ['mesh', 'test/support', 'test/sim']) await cp(join(root, folder), join(path, folder), { recursive: true })
+  for (const folder of ['mesh', 'test/support', 'test/mutants']) await cp(join(root, folder), join(path, folder), { recursive: true })
   await cp(join(root, 'package.json'), join(path, 'package.json'))
   const source = await readFile(join(path, file), 'utf8')
   expect(source.split(from)).toHaveLength(2)
@@ -23,8 +23,12 @@ async function plant({ file, from, to }: Mutant): Promise<AsyncDisposable & { re
   return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true }) }
 }
 
-test.concurrent.each(MUTANTS)('$name: found', async (mutant) => {
-  await using planted = await plant(mutant)
-  const { stdout } = await run(process.execPath, [join(planted.path, 'test/sim/hunt.ts'), String(SEEDS)], { timeout: 240_000 })
-  expect(stdout).toMatch(/^seed \d+: /)
-}, 300_000)
+test.each(MUTANTS)(
+  '$name: found',
+  async (mutant) => {
+    await using planted = await plant(mutant)
+    const { stdout } = await run(process.execPath, [join(planted.path, 'test/mutants/hunt.ts'), String(SEEDS)], { timeout: 240_000 })
+    expect(stdout).toMatch(/^seed \d+: /)
+  },
+  300_000,
+)

@@ -35,9 +35,9 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     name: 'silence is never doubted',
-    file: 'mesh/heartbeat.ts',
-    from: 'const DOUBT_AFTER: Millis = seconds(3)',
-    to: 'const DOUBT_AFTER: Millis = seconds(300)',
+    file: 'mesh/connection.ts',
+    from: 'this.#ports.doubted(this, this.#state.peer)',
+    to: 'this.vouch()',
   },
   {
     name: 'every neighbour that is silent is given up, whatever its host says',
