@@ -9,7 +9,6 @@
  * At any moment any two peers have a key in common, of which one dials with it and the other takes it. A rotation
  * travels whole: merging two is taking the later one, so that no order of messages matters.
  */
-import type { PeerName } from './base/brand.ts'
 import { err, ok, type Result, unreachable } from './base/result.ts'
 import { decodeWire, encodeWire, type WireValue } from './base/wire.ts'
 import type { CryptoSuite } from './crypto.ts'
@@ -68,18 +67,6 @@ function hasReached(stage: Stage, id: KeyId, [primary, ...others]: readonly KeyI
 /** The stage that follows, or undefined after the last. */
 export function stageAfter(stage: Stage): Stage | undefined {
   return STAGES[STAGES.indexOf(stage) + 1]
-}
-
-/** Those whom `self` reaches over connections that records tell of, itself included, and the rest. */
-export function partByReach(
-  self: PeerName,
-  records: readonly PeerRecord[],
-): { readonly live: readonly PeerRecord[]; readonly absent: readonly PeerRecord[] } {
-  const byName = new Map(records.map((record) => [record.name, record]))
-  const reached = new Set([self])
-  // A set hands out what is added while it is walked.
-  for (const name of reached) for (const neighbour of byName.get(name)?.neighbours ?? []) reached.add(neighbour.name)
-  return { live: records.filter(({ name }) => reached.has(name)), absent: records.filter(({ name }) => !reached.has(name)) }
 }
 
 /** [started at, secret, stage]: only for frames that are sealed. */

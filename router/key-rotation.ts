@@ -2,7 +2,7 @@
  * The keys of this router as they change: takes part in rotations, keeping every change in the secret's file before it
  * tells others of it, and leads one when told to.
  */
-import { type Millis, seconds } from '../mesh/base/brand.ts'
+import { type Millis, type PeerName, seconds } from '../mesh/base/brand.ts'
 import type { Clock } from '../mesh/base/clock.ts'
 import { describeError, WeftError } from '../mesh/base/errors.ts'
 import type { Logger } from '../mesh/base/log.ts'
@@ -11,7 +11,7 @@ import type { GossipPort } from '../mesh/gossip.ts'
 import { clusterKey, findKey, type Keyring, SECRET_BYTES } from '../mesh/keyring.ts'
 import type { Mesh } from '../mesh/mesh.ts'
 import type { PeerRecord } from '../mesh/record.ts'
-import { applyRotation, laggards, partByReach, type Rotation, stageAfter } from '../mesh/rotation.ts'
+import { applyRotation, laggards, type Rotation, stageAfter } from '../mesh/rotation.ts'
 import { RotationPart } from '../mesh/rotation-part.ts'
 import { replaceSecretFile } from '../mesh/secret-file.ts'
 import type { KeysReport } from './api/contract.ts'
@@ -29,7 +29,7 @@ export interface KeyRotationOptions {
 }
 
 /** What it needs of the mesh that it serves. */
-type MeshView = Pick<Mesh, 'name' | 'peers' | 'publish' | 'onChange' | 'register'>
+type MeshView = Pick<Mesh, 'name' | 'peers' | 'livenessOf' | 'publish' | 'onChange' | 'register'>
 
 export class KeyRotation implements Disposable {
   readonly #options: KeyRotationOptions
@@ -72,7 +72,7 @@ export class KeyRotation implements Disposable {
     if (mesh === undefined) {
       throw new WeftError('USAGE', 'the secret of this cluster is not from a secret file', { hint: 'see --secret-file of `weft run`' })
     }
-    const { absent } = partByReach(mesh.name, mesh.peers())
+    const absent = mesh.peers().filter(({ name }) => isLost(mesh, name))
     if (absent.length > 0 && !leaveAbsent) {
       throw new WeftError('USAGE', `these peers cannot be reached and would stay behind: ${absent.map(labelOf).join(', ')}`, {
         hint: 'start them first; or leave them behind with --leave-absent, and copy the new secret to them before they start again',
@@ -156,7 +156,10 @@ export class KeyRotation implements Disposable {
     if (mesh === undefined) return []
     // Who goes away on our watch is waited for: without the new key it could not come back.
     const isWaitedFor = this.#isLeading && !this.#leaveAbsent
-    return laggards(rotation, isWaitedFor ? mesh.peers() : partByReach(mesh.name, mesh.peers()).live)
+    return laggards(
+      rotation,
+      mesh.peers().filter(({ name }) => isWaitedFor || !isLost(mesh, name)),
+    )
   }
 
   #report(): KeysReport {
@@ -184,4 +187,9 @@ function wipeUnused(before: Keyring, after: Keyring): void {
 
 function labelOf({ name, nickname }: PeerRecord): string {
   return `${name}(${nickname})`
+}
+
+/** One that is only suspected may be back in a moment, and counts as present. */
+function isLost(mesh: MeshView, name: PeerName): boolean {
+  return ['dead', 'left'].includes(mesh.livenessOf(name))
 }

@@ -5,6 +5,7 @@ import { formatIpv4 } from '../mesh/base/address.ts'
 import type { PeerName } from '../mesh/base/brand.ts'
 import { formatIp } from '../mesh/base/ip.ts'
 import { formatEndpoint, formatTarget } from '../mesh/endpoint.ts'
+import type { Liveness } from '../mesh/liveness.ts'
 import type { Mesh } from '../mesh/mesh.ts'
 import type { PeerRecord } from '../mesh/record.ts'
 import type { ConnectionStatus } from '../mesh/status.ts'
@@ -23,7 +24,7 @@ export function routerReport(mesh: Mesh, { keyring, isOpen }: Pick<Secrets, 'key
     port: status.port,
     targets: mesh.targets().map(formatTarget),
     connections: status.connections.map(connectionReport),
-    peers: mesh.peers().map((record) => peerReport(record, nicknames)),
+    peers: mesh.peers().map((record) => peerReport(record, mesh.livenessOf(record.name), nicknames)),
     faults: status.faults,
   }
 }
@@ -46,11 +47,12 @@ function connectionReport(status: ConnectionStatus): ConnectionReport {
   }
 }
 
-function peerReport(record: PeerRecord, nicknames: ReadonlyMap<PeerName, string>): PeerReport {
+function peerReport(record: PeerRecord, state: Liveness, nicknames: ReadonlyMap<PeerName, string>): PeerReport {
   const { name, nickname, incarnation, version, addresses, port, mtuBytes, neighbours } = record
   return {
     name,
     nickname,
+    state,
     incarnation,
     version,
     addresses: addresses.map(formatIp),
@@ -68,7 +70,6 @@ function peerReport(record: PeerRecord, nicknames: ReadonlyMap<PeerName, string>
 export function ipamReport(ipam: Ipam, mesh: Mesh): IpamReport {
   const status = ipam.status()
   const nicknames = nicknamesOf(mesh)
-  const reachable = new Set(mesh.connections().flatMap((connection) => (connection.state === 'established' ? [connection.name] : [])))
   const total = status.owners.reduce((sum, owner) => sum + owner.addresses, 0)
   return {
     status: status.status,
@@ -81,7 +82,7 @@ export function ipamReport(ipam: Ipam, mesh: Mesh): IpamReport {
       nickname: nicknames.get(peer) ?? '',
       addresses,
       share: total === 0 ? 0 : addresses / total,
-      reachable: peer === mesh.name || reachable.has(peer),
+      reachable: mesh.livenessOf(peer) === 'alive',
       ...(active === undefined ? {} : { active }),
     })),
     entries: status.entries.map(({ peer, ...entry }) => ({ ...entry, peer: peer ?? '' })),

@@ -16,9 +16,13 @@ export interface ConnectionReport {
   readonly info?: string
 }
 
+/** Whether a peer lives: some path of connections leads to it; it has just been lost; it is lost for good, or has said goodbye. */
+export const PEER_STATES = ['alive', 'suspect', 'dead', 'left'] as const
+
 export interface PeerReport {
   readonly name: string
   readonly nickname: string
+  readonly state: (typeof PEER_STATES)[number]
   /** Changes when the peer restarts. */
   readonly incarnation: number
   readonly version: number

@@ -3,6 +3,7 @@ import {
   CONNECTION_STATES,
   type ConnectionReport,
   type OwnerReport,
+  PEER_STATES,
   type PeerReport,
   type RouterReport,
   type Snapshot,
@@ -76,8 +77,14 @@ function connectionCounts(connections: readonly ConnectionReport[]): string {
 }
 
 function peerCounts(peers: readonly PeerReport[]): string {
-  const established = peers.reduce((sum, peer) => sum + peer.connections.length, 0)
-  return `${peers.length} (with ${established} established connections)`
+  const established = peers.filter(({ state }) => state === 'alive').reduce((sum, peer) => sum + peer.connections.length, 0)
+  const others = PEER_STATES.filter((state) => state !== 'alive').map((state) => ({ state, count: countOf(peers, state) }))
+  const lost = others.filter(({ count }) => count > 0).map(({ state, count }) => `, ${count} ${state}`)
+  return `${peers.length} (with ${established} established connections${lost.join('')})`
+}
+
+function countOf(peers: readonly PeerReport[], state: PeerReport['state']): number {
+  return peers.filter((peer) => peer.state === state).length
 }
 
 /** `weft status connections`: established ones first, then by address. */
@@ -93,15 +100,15 @@ export function renderConnections(connections: readonly ConnectionReport[]): str
   )
 }
 
-/** `weft status peers`: every peer, and below it whom it is connected with. */
+/** `weft status peers`: every peer, and below it whom it is connected with; of one that is lost, what has become of it. */
 export function renderPeers(peers: readonly PeerReport[]): string {
   const width = addressWidth(peers.flatMap(({ connections }) => connections))
   return lines(
     peers
       .toSorted((a, b) => compare(a.name, b.name))
       .flatMap((peer) => [
-        peerLabel(peer),
-        ...peer.connections
+        peer.state === 'alive' ? peerLabel(peer) : `${peerLabel(peer)} - ${peer.state}`,
+        ...(peer.state === 'alive' ? peer.connections : [])
           .toSorted((a, b) => compare(a.name, b.name))
           .map(
             (connection) =>

@@ -1,7 +1,6 @@
 /** Changing the key of a cluster: in no state that peers can be in do two of them lack a common key. */
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { parsePeerName } from '../../../mesh/base/brand.ts'
 import { seededRandom } from '../../../mesh/base/random.ts'
 import { findKey, type Keyring, keyIdsOf } from '../../../mesh/keyring.ts'
 import {
@@ -10,13 +9,11 @@ import {
   decodeRotation,
   encodeRotation,
   laggards,
-  partByReach,
   type Rotation,
   type Stage,
   stageAfter,
 } from '../../../mesh/rotation.ts'
 import { keyOf, keyringOf } from '../../support/keyrings.ts'
-import { identityOf, recordOf } from '../../support/mesh-records.ts'
 import { must, mustFail } from '../../support/result.ts'
 import { simCrypto } from '../../support/sim/crypto.ts'
 
@@ -95,17 +92,6 @@ test.each([
 
 test('one stage follows the other, and none the last', () => {
   expect([stageAfter('accept'), stageAfter('promote'), stageAfter('drop')]).toEqual(['promote', 'drop', undefined])
-})
-
-test('who lives is whom we reach over the connections that records tell of', () => {
-  const identities = [1, 2, 3, 4].map((index) => identityOf(index, crypto))
-  const names = identities.map(({ name }) => name)
-  const link = (at: number) => ({ name: names[at] ?? parsePeerName('0'.repeat(16)), address: 1 as never, port: 1, outbound: true })
-  const links = [[link(1)], [link(0), link(2)], [link(1)], [link(0)]]
-  const records = identities.map((identity, at) => recordOf(identity, crypto, { neighbours: links[at] ?? [] }).record)
-  const { live, absent } = partByReach(names[0] ?? parsePeerName('0'.repeat(16)), records)
-  expect(live.map(({ name }) => name)).toEqual(names.slice(0, 3))
-  expect(absent.map(({ name }) => name)).toEqual(names.slice(3))
 })
 
 const rotations = fc

@@ -24,6 +24,7 @@ const snapshot: Snapshot = {
       {
         name: 'bbbbbbbbbbbbbbbb',
         nickname: 'b',
+        state: 'alive',
         incarnation: 1,
         version: 2,
         addresses: ['198.18.0.2'],
@@ -34,6 +35,7 @@ const snapshot: Snapshot = {
       {
         name: 'aaaaaaaaaaaaaaaa',
         nickname: 'a',
+        state: 'alive',
         incarnation: 1,
         version: 3,
         addresses: ['198.18.0.1'],
@@ -154,6 +156,16 @@ describe('the status text', () => {
         '   <- 198.18.0.1:40000      aaaaaaaaaaaaaaaa(a)                   established',
         '',
       ].join('\n'),
+    )
+  })
+
+  test('says of a lost peer what has become of it, not with whom it was connected', () => {
+    const [b, a] = snapshot.router.peers
+    if (a === undefined || b === undefined) throw new Error('there are peers')
+    const peers = [a, { ...b, state: 'dead' as const }, { ...b, name: 'cccccccccccccccc', nickname: 'c', state: 'left' as const }]
+    expect(renderPeers(peers)).toContain('bbbbbbbbbbbbbbbb(b) - dead\ncccccccccccccccc(c) - left\n')
+    expect(renderStatus({ ...snapshot, router: { ...snapshot.router, peers } })).toContain(
+      'Peers: 3 (with 2 established connections, 1 dead, 1 left)\n',
     )
   })
 
