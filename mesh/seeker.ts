@@ -30,7 +30,9 @@ const ASK_DEADLINE: Millis = millis(1_000)
  */
 const LOST_DIALS_PER_SECOND = 4
 const LOST_INTERVAL_MIN: Millis = seconds(1)
-/** Peers that come back all at once were parted from us: new links into their part are made in this time. */
+/** Peers that come back all at once were parted from us: new links into their part are made when all have heard of each other, */
+const REUNION_AFTER: Millis = seconds(6)
+/** and not all at once. */
 const REUNION: Millis = seconds(20)
 
 export interface SeekerPorts {
@@ -93,7 +95,7 @@ export class Seeker implements Disposable {
     const { clock, random } = this.#ports
     const chosen = pick(random, records)
     if (chosen === undefined) return
-    const timer = clock.after(millis(REUNION * random()), () => {
+    const timer = clock.after(millis(REUNION_AFTER + REUNION * random()), () => {
       this.#asking.delete(timer)
       this.#dialPeer(chosen)
     })

