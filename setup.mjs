@@ -43,9 +43,9 @@ const BENCH_TOOLS = [
 
 /**
  * A router lives long and holds little. A small nursery keeps small what it has touched once and never gives back; a heap that may
- * grow by a quarter before it is swept keeps small what a flood of strangers leaves behind.
+ * grow by a quarter before it is swept keeps small what a flood of strangers leaves behind. V8's own work needs one thread, not three.
  */
-const SMALL = ['--max-semi-space-size=1', '--heap-growing-percent=25']
+const SMALL = ['--max-semi-space-size=1', '--heap-growing-percent=25', '--v8-pool-size=1']
 const weft = (...words) => ['node', ...SMALL, 'router/main.ts', ...words]
 
 /** `tools`: what must be on the machine; `root`: makes network namespaces; `compiled`: needs build/; `run`: commands, the last takes the arguments. */
