@@ -4,7 +4,7 @@ import { z } from 'zod'
 import { type Millis, millis } from '../../mesh/base/brand.ts'
 import { deadline, sleep, systemClock } from '../../mesh/base/clock.ts'
 import { WeftError } from '../../mesh/base/errors.ts'
-import { PEER_STATES } from '../../router/api/contract.ts'
+import { PEER_STATES, type PeerReport } from '../../router/api/contract.ts'
 import { ask } from '../../router/cli/client.ts'
 import { mapBounded } from '../../router/lab/bounded.ts'
 import { hostPaths } from '../../router/lab/paths.ts'
@@ -15,14 +15,18 @@ const POLL: Millis = millis(100)
 /** The routers and this bench share the processors: asking all at once would be the load that is measured. */
 const ASKED_AT_ONCE = 4
 
-const reportSchema = z.object({
+/** The part of a router's report that is looked at. */
+export interface MeshReport {
+  readonly connections: readonly { readonly state: string }[]
+  readonly peers: readonly Pick<PeerReport, 'name' | 'state' | 'incarnation' | 'version'>[]
+}
+
+const reportSchema: z.ZodType<{ readonly router: MeshReport }> = z.object({
   router: z.object({
     connections: z.array(z.object({ state: z.string() })),
     peers: z.array(z.object({ name: z.string(), state: z.enum(PEER_STATES), incarnation: z.number(), version: z.number() })),
   }),
 })
-
-export type MeshReport = z.infer<typeof reportSchema>['router']
 
 export async function reportOf(lab: LabState, host: LabHost): Promise<MeshReport> {
   const { body } = await ask(hostPaths(lab.name, host.name).apiSocket, 'GET', '/report')
