@@ -1,7 +1,10 @@
 /** A lab of its own for a bench, built by the command that people use, and removed whatever happens. */
 import { fileURLToPath } from 'node:url'
 import { z } from 'zod'
+import { systemClock } from '../mesh/base/clock.ts'
 import { WeftError } from '../mesh/base/errors.ts'
+import { systemRandom } from '../mesh/base/random.ts'
+import type { LabPorts } from '../router/lab/ports.ts'
 import type { BenchContext } from './form.ts'
 import { command } from './shell.ts'
 
@@ -22,8 +25,15 @@ export interface Lab extends AsyncDisposable {
   run(words: readonly string[]): Promise<string>
 }
 
-export async function startLab(context: BenchContext, size: { readonly hosts: number; readonly pods: number }): Promise<Lab> {
-  const name = 'bench'
+export interface LabSize {
+  /** `bench` unless told otherwise: benches with labs of different names can run side by side. */
+  readonly name?: string
+  readonly hosts: number
+  readonly pods: number
+}
+
+export async function startLab(context: BenchContext, size: LabSize): Promise<Lab> {
+  const { name = 'bench' } = size
   const lab = (words: readonly string[]): Promise<string> => {
     const [first = '', ...rest] = words
     return command([context.node.path, ...context.node.flags, MAIN, 'lab', first, '--name', name, ...rest])
@@ -46,4 +56,9 @@ export async function startLab(context: BenchContext, size: { readonly hosts: nu
     await down()
     throw error
   }
+}
+
+/** For what the commands of the lab cannot do. */
+export function labPorts({ node, searchPath, signal }: BenchContext): LabPorts {
+  return { clock: systemClock, random: systemRandom, node, searchPath, signal, step: () => undefined }
 }

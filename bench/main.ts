@@ -4,9 +4,10 @@ import { Command, InvalidArgumentError } from 'commander'
 import { describeError, WeftError } from '../mesh/base/errors.ts'
 import { fastpath } from './fastpath.ts'
 import { type Bench, renderTable } from './form.ts'
+import { mesh } from './mesh.ts'
 import { router } from './router.ts'
 
-const BENCHES: readonly Bench[] = [fastpath, router]
+const BENCHES: readonly Bench[] = [fastpath, router, mesh]
 const ROUNDS_MAX = 1_000
 
 interface BenchOptions {
