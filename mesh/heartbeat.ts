@@ -4,6 +4,7 @@
  * whether the other side's host still answers; if so, it is vouched for, for a while.
  */
 import { type Millis, millis, seconds } from './base/brand.ts'
+import { LATENESS } from './base/clock.ts'
 
 /** A connection that has sent nothing for this long sends a heartbeat. */
 const HEARTBEAT_INTERVAL: Millis = millis(1_200)
@@ -13,9 +14,6 @@ const DOUBT_AFTER: Millis = seconds(3)
 const VOUCHED_FOR: Millis = seconds(5)
 /** However lively its host: a process that is silent for so long does not work. */
 const SILENCE_MAX: Millis = seconds(60)
-/** A check that comes later than this after its time: this process had no processor, and could not have heard. */
-const LATENESS: Millis = millis(300)
-
 const NEVER = millis(Number.MAX_SAFE_INTEGER)
 
 export interface Pulse {

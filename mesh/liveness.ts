@@ -1,10 +1,10 @@
 /**
  * Who is alive, as all can tell from the records: a peer on some path of the topology is. One that is on none is
  * suspected; the suspicion is refuted when it is on a path again, begins anew when it has told something new, and
- * otherwise it counts as dead after `SUSPICION`. So a death has as many witnesses as the peer had neighbours, each
+ * otherwise it counts as dead after `suspicionTime`. So a death has as many witnesses as the peer had neighbours, each
  * speaking for itself, and no word of one peer can kill another.
  *
- *     alive ──off every path──▶ suspect ──SUSPICION──▶ dead
+ *     alive ──off every path──▶ suspect ───in time────▶ dead
  *       ▲                        │  ▲                  │ │
  *       └───────on a path────────┴──┼──────────────────┘ │
  *                                   └───a newer record───┘
@@ -15,15 +15,13 @@ import { type Millis, millis, type PeerName } from './base/brand.ts'
 import type { PeerRecord } from './record.ts'
 
 /** A peer that is not alive. */
-export type Doubt = {
+export interface Doubt {
+  readonly kind: 'suspect' | 'dead' | 'left'
+  readonly since: Millis
   /** Of the record that it was doubted with. */
   readonly incarnation: number
   readonly version: number
-} & (
-  | { readonly kind: 'suspect'; readonly since: Millis }
-  | { readonly kind: 'dead'; readonly since: Millis }
-  | { readonly kind: 'left'; readonly since: Millis }
-)
+}
 
 /** All that are not alive. */
 export type Doubts = ReadonlyMap<PeerName, Doubt>

@@ -67,7 +67,7 @@ export const ADDRESSES_MAX = 8
 /** What every IPv4 host must take. */
 export const MTU_BYTES_MIN = 576
 export const MTU_BYTES_MAX = 65_535
-/** As many connections as a mesh has at most. */
+/** Several times as many connections as a peer has. */
 export const NEIGHBOURS_MAX = 64
 /** The limits above, encoded, with room for fields of later versions. */
 export const RECORD_BYTES_MAX = 4_096

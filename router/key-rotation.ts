@@ -80,13 +80,22 @@ export class KeyRotation implements Disposable {
     }
     this.#isLeading = true
     this.#leaveAbsent = leaveAbsent
-    if (this.#report().stage === 'idle') this.#begin()
+    if (this.report().stage === 'idle') this.#begin()
     else this.#advance()
-    return this.#report()
+    return this.report()
   }
 
   report(): KeysReport {
-    return this.#report()
+    const { primary, other } = this.#keyring
+    const rotation = this.#part.latest
+    const lagging = rotation === undefined ? [] : this.#lagging(rotation)
+    const isDone = rotation === undefined || (rotation.stage === 'drop' && lagging.length === 0)
+    return {
+      primary: primary.id,
+      ...(other === undefined ? {} : { other: other.id }),
+      stage: isDone ? 'idle' : rotation.stage,
+      lagging: lagging.map(labelOf),
+    }
   }
 
   [Symbol.dispose](): void {
@@ -160,19 +169,6 @@ export class KeyRotation implements Disposable {
       rotation,
       mesh.peers().filter(({ name }) => isWaitedFor || !isLost(mesh, name)),
     )
-  }
-
-  #report(): KeysReport {
-    const { primary, other } = this.#keyring
-    const rotation = this.#part.latest
-    const lagging = rotation === undefined ? [] : this.#lagging(rotation)
-    const isDone = rotation === undefined || (rotation.stage === 'drop' && lagging.length === 0)
-    return {
-      primary: primary.id,
-      ...(other === undefined ? {} : { other: other.id }),
-      stage: isDone ? 'idle' : rotation.stage,
-      lagging: lagging.map(labelOf),
-    }
   }
 }
 

@@ -95,7 +95,7 @@ function deltaOf(identity: Identity, facts: Omit<RecordFacts, 'incarnation' | 'v
   return news.delta
 }
 
-/** Connected with those next to it in a circle: as many bytes as any other graph of this degree. */
+/** Connected with those next to it in a circle: the size of a record depends on how many there are, not on which. */
 function factsOf(index: number, identities: readonly Identity[], crypto: CryptoSuite): Omit<RecordFacts, 'incarnation' | 'version'> {
   const reach = DEGREE_TARGET / 2
   const others = Array.from({ length: reach }, (_, step) => step + 1).flatMap((step) => [step, -step])

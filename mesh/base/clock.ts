@@ -65,7 +65,7 @@ export function sleep(delay: Millis, signal?: AbortSignal): Promise<void> {
 }
 
 /** Lateness of a timer that tells of a process without processor, rather than of a busy moment. */
-const LATENESS: Millis = millis(300)
+export const LATENESS: Millis = millis(300)
 
 /**
  * As `clock.after`, for deadlines on what others do: when this process had no processor at the moment, what it waits for

@@ -190,7 +190,7 @@ describe('a part of the mesh that is back', () => {
 
   test.each([
     { name: 'by about half of all peers: chance decides', lost: 10, more: { chance: 0.5 } },
-    { name: 'only when it is big: a few are met as any', lost: 2, more: {} },
+    { name: 'only when it is big: for a few, no new links are made', lost: 2, more: {} },
     { name: 'only when it was lost for long enough to count as dead', lost: 10, more: { away: seconds(1) } },
     { name: 'only in a mesh in which not all are connected anyway', lost: 4, more: { size: 8 } },
   ])('$name', ({ lost, more }) => {
