@@ -7,17 +7,22 @@
  *   A → B  deltas that B lacks, summary of A
  *   B → A  deltas that A lacks
  *
- * News waits in a queue per neighbour until somebody takes it: what is overtaken meanwhile by later news, or turns out
- * to be known to the neighbour, is never sent. A queue holds no more than `QUEUE_BYTES_MAX`: a neighbour that is so far
- * behind gets our digests after that, and by them, in as many exchanges as it takes, all that it lacks.
+ * Where there is much to tell, offers go instead of deltas, and are answered by wants, and these by deltas: each peer is
+ * told a thing by one neighbour, not by all of them.
+ *
+ * News waits in an outbox per neighbour until somebody takes it: what is overtaken meanwhile by later news, or turns out
+ * to be known to the neighbour, is never sent. A neighbour that is further behind than an outbox holds gets our digests
+ * after that, and by them, in as many exchanges as it takes, all that it lacks.
  */
 import type { Millis, PeerName } from './base/brand.ts'
 import { millis, seconds } from './base/brand.ts'
 import { bytesEqual } from './base/bytes.ts'
-import { assert, unreachable } from './base/result.ts'
+import { assert, err, unreachable } from './base/result.ts'
 import type { FaultCode } from './faults.ts'
 import type { GossipFault, GossipPart, News } from './gossip.ts'
-import { type ChannelDigest, DELTAS_MAX, type GossipMessage, isChannel } from './messages.ts'
+import { type ChannelDigest, type ChannelMessage, DELTAS_MAX, isChannel } from './messages.ts'
+import { Outbox } from './outbox.ts'
+import { type Request, Wants } from './wants.ts'
 
 /** What is answered at once. */
 export interface Outgoing {
@@ -25,35 +30,17 @@ export interface Outgoing {
   readonly message: ChannelMessage
 }
 
-/** The messages that are about the state of channels. */
-export type ChannelMessage = Exclude<GossipMessage, { kind: 'parcel' }>
-
 /** Digests differ while news is still on its way: asking more often would only move the same deltas twice. */
 const EXCHANGE_INTERVAL_MIN: Millis = seconds(1)
 /** An exchange brings one summary, two when both sides begin at once; more is a neighbour that wants to keep us busy. */
 export const SUMMARIES_PER_SECOND_MAX = 8
-/** The records of all peers that there may be. */
-export const QUEUE_BYTES_MAX: number = 2 * 1024 * 1024
-/** About 80 records: checking their signatures holds up nothing else for long. */
-const MESSAGE_BYTES_MAX = 32 * 1024
-/** News is taken in portions of this size, so that other things can be said in between. */
-const PORTION_BYTES_MAX = 256 * 1024
-
-interface Waiting {
-  readonly channel: string
-  readonly delta: Uint8Array
-}
 
 interface Neighbour {
   /** When we last asked for its summary, by channel. */
   readonly askedAt: Map<string, Millis>
   /** The second in which it sent its last summaries, and how many, by channel. */
   readonly summaries: Map<string, { readonly since: Millis; readonly count: number }>
-  /** News for it, oldest first, by channel and key. */
-  readonly queue: Map<string, Waiting>
-  queueBytes: number
-  /** The queue was full: something was dropped. */
-  isBehind: boolean
+  readonly outbox: Outbox
 }
 
 type ReportFault = (from: PeerName, code: FaultCode, detail: string) => void
@@ -63,8 +50,7 @@ export class Channels {
   readonly #parts = new Map<string, GossipPart>()
   readonly #neighbours = new Map<PeerName, Neighbour>()
   readonly #reportFault: ReportFault
-  /** Names news that has no key of its own. */
-  #unnamed = 0
+  readonly #wants = new Wants()
 
   constructor(reportFault: ReportFault) {
     this.#reportFault = reportFault
@@ -81,11 +67,22 @@ export class Channels {
   }
 
   up(name: PeerName): void {
-    this.#neighbours.set(name, { askedAt: new Map(), summaries: new Map(), queue: new Map(), queueBytes: 0, isBehind: false })
+    this.#neighbours.set(name, { askedAt: new Map(), summaries: new Map(), outbox: new Outbox() })
   }
 
   down(name: PeerName): void {
     this.#neighbours.delete(name)
+    this.#wants.down(name)
+  }
+
+  /** Something was asked of a neighbour and has not come yet: see `chase`. */
+  get isWaiting(): boolean {
+    return !this.#wants.isEmpty
+  }
+
+  /** Asks others for what did not come in time. */
+  chase(now: Millis): readonly Outgoing[] {
+    return requestMessages(this.#wants.overdue(now))
   }
 
   digests(): readonly ChannelDigest[] {
@@ -94,29 +91,28 @@ export class Channels {
 
   /** News of our own, or what one neighbour told, for all others. */
   spread(channel: string, news: readonly News[], except?: PeerName): void {
-    for (const [name, neighbour] of this.#neighbours) {
-      if (name !== except) this.#queue(neighbour, channel, news)
+    for (const [name, { outbox }] of this.#neighbours) {
+      if (name !== except) outbox.add(channel, news)
     }
   }
 
   /** News for one neighbour. */
   tell(name: PeerName, channel: string, news: readonly News[]): void {
-    const neighbour = this.#neighbours.get(name)
-    if (neighbour !== undefined) this.#queue(neighbour, channel, news)
+    this.#neighbours.get(name)?.outbox.add(channel, news)
   }
 
   /** Those for whom there is something to take. */
   waiting(): readonly PeerName[] {
-    return [...this.#neighbours].filter(([, { queue, isBehind }]) => queue.size > 0 || isBehind).map(([name]) => name)
+    return [...this.#neighbours].filter(([, { outbox }]) => !outbox.isEmpty || outbox.isBehind).map(([name]) => name)
   }
 
   /** The next portion of what a neighbour is to be told; it counts as sent. */
   take(name: PeerName): readonly ChannelMessage[] {
-    const neighbour = this.#neighbours.get(name)
-    if (neighbour === undefined) return []
-    const messages = packed(takePortion(neighbour))
-    if (!neighbour.isBehind || neighbour.queue.size > 0) return messages
-    neighbour.isBehind = false
+    const outbox = this.#neighbours.get(name)?.outbox
+    if (outbox === undefined) return []
+    const messages = outbox.take()
+    if (!outbox.isBehind || !outbox.isEmpty) return messages
+    outbox.isBehind = false
     return [...messages, { kind: 'digests', digests: this.digests() }]
   }
 
@@ -129,7 +125,11 @@ export class Channels {
     }
     switch (message.kind) {
       case 'deltas':
-        for (const delta of message.deltas) this.#onDelta(part, delta, from)
+        return requestMessages(message.deltas.flatMap((delta) => this.#onDelta(part, delta, from, now)))
+      case 'offers':
+        return this.#onOffers(part, message.offers, from, now)
+      case 'wants':
+        this.#onWants(part, message.keys, from)
         return []
       case 'summary':
         return this.#onSummary(part, message, from, now)
@@ -149,16 +149,47 @@ export class Channels {
     return [{ to: from, message: { kind: 'summary', channel, bytes: part.summary(), wantsOurs: true } }]
   }
 
-  #onDelta(part: GossipPart, bytes: Uint8Array, from: PeerName): void {
+  /** Returns what is to be asked for next. */
+  #onDelta(part: GossipPart, bytes: Uint8Array, from: PeerName, now: Millis): readonly Request[] {
     const merged = part.merge(bytes, from)
     if (!merged.ok) {
       this.#reportGossip(from, part, merged.error)
-      return
+      return []
     }
     const { news, held, faults } = merged.value
     for (const fault of faults) this.#reportGossip(from, part, fault)
-    for (const key of held) this.#drop(from, part.channel, key)
+    for (const key of held) this.#neighbours.get(from)?.outbox.drop(part.channel, key)
     if (news.length > 0) this.spread(part.channel, news, from)
+    if (this.#wants.isEmpty) return []
+    const requests = held.map((key) => this.#wants.got(part.channel, key, (offer) => isLacking(part, offer), now))
+    return requests.filter((request) => request !== undefined)
+  }
+
+  /** Asks for what we lack, unless somebody was asked for it already. */
+  #onOffers(part: GossipPart, offers: readonly Uint8Array[], from: PeerName, now: Millis): readonly Outgoing[] {
+    const { channel } = part
+    const requests: Request[] = []
+    for (const offer of offers) {
+      const weighed = part.weigh?.(offer) ?? err({ code: 'malformed', detail: 'an offer, of which this channel has none' } as const)
+      if (!weighed.ok) {
+        this.#reportGossip(from, part, weighed.error)
+        continue
+      }
+      const { key, verdict } = weighed.value
+      // Who has as much, or more, need not be told of ours.
+      if (verdict !== 'older') this.#neighbours.get(from)?.outbox.drop(channel, key)
+      if (verdict === 'lacking' && this.#wants.offered(channel, key, { from, offer, now })) requests.push({ to: from, channel, key })
+    }
+    return requestMessages(requests)
+  }
+
+  #onWants(part: GossipPart, keys: readonly string[], from: PeerName): void {
+    const news = keys.map((key) => part.tell?.(key))
+    this.#neighbours.get(from)?.outbox.add(
+      part.channel,
+      news.filter((piece) => piece !== undefined),
+      true,
+    )
   }
 
   #onSummary(part: GossipPart, message: ChannelMessage & { kind: 'summary' }, from: PeerName, now: Millis): readonly Outgoing[] {
@@ -185,56 +216,29 @@ export class Channels {
     return true
   }
 
-  #queue(neighbour: Neighbour, channel: string, news: readonly News[]): void {
-    for (const { key, delta } of news) {
-      const name = key === undefined ? `${channel} #${this.#unnamed++}` : `${channel} ${key}`
-      const queueBytes = neighbour.queueBytes + delta.length - (neighbour.queue.get(name)?.delta.length ?? 0)
-      if (queueBytes > QUEUE_BYTES_MAX) {
-        neighbour.isBehind = true
-        continue
-      }
-      neighbour.queueBytes = queueBytes
-      neighbour.queue.set(name, { channel, delta })
-    }
-  }
-
-  #drop(name: PeerName, channel: string, key: string): void {
-    const neighbour = this.#neighbours.get(name)
-    const waiting = neighbour?.queue.get(`${channel} ${key}`)
-    if (neighbour === undefined || waiting === undefined) return
-    neighbour.queue.delete(`${channel} ${key}`)
-    neighbour.queueBytes -= waiting.delta.length
-  }
-
   #reportGossip(from: PeerName, part: GossipPart, { code, detail }: GossipFault): void {
     this.#reportFault(from, code, `${part.channel}: ${detail}`)
   }
 }
 
-function takePortion(neighbour: Neighbour): readonly Waiting[] {
-  const portion: Waiting[] = []
-  let bytes = 0
-  for (const [name, waiting] of neighbour.queue) {
-    if (bytes > PORTION_BYTES_MAX) break
-    bytes += waiting.delta.length
-    portion.push(waiting)
-    neighbour.queue.delete(name)
-  }
-  neighbour.queueBytes -= bytes
-  return portion
+function isLacking(part: GossipPart, offer: Uint8Array): boolean {
+  const weighed = part.weigh?.(offer)
+  return weighed?.ok === true && weighed.value.verdict === 'lacking'
 }
 
-/** As few messages as hold them, none much longer than `MESSAGE_BYTES_MAX` unless a single delta is. */
-function packed(portion: readonly Waiting[]): readonly ChannelMessage[] {
-  const messages: ChannelMessage[] = []
-  let batch: { readonly channel: string; readonly deltas: Uint8Array[]; bytes: number } | undefined
-  for (const { channel, delta } of portion) {
-    const fits =
-      batch?.channel === channel && batch.bytes + delta.length <= MESSAGE_BYTES_MAX && batch.deltas.length < DELTAS_MAX ? batch : undefined
-    batch = fits ?? { channel, deltas: [], bytes: 0 }
-    if (fits === undefined) messages.push({ kind: 'deltas', channel, deltas: batch.deltas })
-    batch.deltas.push(delta)
-    batch.bytes += delta.length
+/** As few messages as hold them. */
+function requestMessages(requests: readonly Request[]): readonly Outgoing[] {
+  const batches = new Map<string, string[]>()
+  const messages: Outgoing[] = []
+  for (const { to, channel, key } of requests) {
+    const id = `${to} ${channel}`
+    let batch = batches.get(id)
+    if (batch === undefined || batch.length >= DELTAS_MAX) {
+      batch = []
+      batches.set(id, batch)
+      messages.push({ to, message: { kind: 'wants', channel, keys: batch } })
+    }
+    batch.push(key)
   }
   return messages
 }

@@ -28,6 +28,10 @@ export interface GossipPart {
   merge(delta: Uint8Array, from: PeerName): Result<Merged, GossipFault>
   /** A unicast message from another peer's part of the same channel. */
   receive(message: Uint8Array, from: PeerName): void
+  /** Only of parts whose news can be offered: what an offer of another peer stands for. */
+  weigh?(offer: Uint8Array): Result<Weighed, GossipFault>
+  /** Only of parts whose news can be offered: the newest news with this key. */
+  tell?(key: string): News | undefined
 }
 
 /** A delta on its way. */
@@ -35,7 +39,24 @@ export interface News {
   /** What it is about: while it waits to be sent, a later one with the same key takes its place. */
   readonly key: string | undefined
   readonly delta: Uint8Array
+  /** Stands for the delta where there is much to tell: far shorter, and enough for `weigh`. Only of news with a key. */
+  readonly offer?: () => Uint8Array
 }
+
+export interface Weighed {
+  readonly key: string
+  /**
+   * - `lacking`: it would be news to us
+   * - `held`: it is what we hold
+   * - `older`: we hold something newer
+   */
+  readonly verdict: 'lacking' | 'held' | 'older'
+}
+
+/** The longest offer. */
+export const OFFER_BYTES_MAX = 64
+/** The longest key of news that has an offer, in characters. */
+export const KEY_LENGTH_MAX = 64
 
 export interface Merged {
   /** What we had not known, to be relayed to our other neighbours. */

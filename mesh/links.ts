@@ -31,7 +31,8 @@ export interface LinksPorts {
   readonly recordOf: (name: PeerName) => PeerRecord | undefined
   readonly livenessOf: (name: PeerName) => Liveness
   readonly up: (name: PeerName, outbound: boolean) => void
-  readonly down: (name: PeerName) => void
+  /** @param isLost neither side has parted from the other one. */
+  readonly down: (name: PeerName, isLost: boolean) => void
   readonly message: (name: PeerName, message: GossipMessage) => void
   /** Whom one can turn to that we have no room for. */
   readonly referrals: () => readonly GossipMessage[]
@@ -288,7 +289,7 @@ export class Links implements Disposable {
     if (link?.peer !== undefined && wasEstablished) {
       this.#established.delete(link.peer)
       log.info(fields, 'connection ended')
-      down(link.peer)
+      down(link.peer, end.code !== 'surplus')
     } else {
       log.debug(fields, 'connection not established')
     }

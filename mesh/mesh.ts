@@ -1,11 +1,12 @@
 /** The mesh: who the other peers are, connections with them, and gossip over these. One per process; everything else only configures it. */
+
+import { Alarm } from './base/alarm.ts'
 import { type Millis, millis, type PeerName, seconds } from './base/brand.ts'
 import { toHex } from './base/bytes.ts'
-import { atMoment } from './base/clock.ts'
 import { WeftError } from './base/errors.ts'
 import { pick } from './base/random.ts'
 import { assert } from './base/result.ts'
-import { type ChannelMessage, Channels } from './channels.ts'
+import { Channels } from './channels.ts'
 import { formatTarget, type Target } from './endpoint.ts'
 import { countFaults, type Faults } from './faults.ts'
 import { GOSSIP_MESSAGE_BYTES_MAX, type GossipPart, type GossipPort } from './gossip.ts'
@@ -13,7 +14,7 @@ import { INSTANCE_BYTES, PROTOCOL } from './handshake.ts'
 import { keyIdsOf } from './keyring.ts'
 import { Links } from './links.ts'
 import type { Liveness } from './liveness.ts'
-import type { GossipMessage } from './messages.ts'
+import type { ChannelMessage, GossipMessage } from './messages.ts'
 import { checkedFacts, checkNickname, type MeshFacts, type MeshOptions } from './options.ts'
 import { referrals } from './overlay.ts'
 import { type OwnFacts, Peers } from './peers.ts'
@@ -49,9 +50,9 @@ export class Mesh implements AsyncDisposable {
   readonly #timers: DisposableStack = new DisposableStack()
   #facts: MeshFacts
   #publication: Publication
-  #publishing: Disposable | undefined
-  #flushing: Disposable | undefined
-  #notifying: Disposable | undefined
+  readonly #publishing: Alarm
+  readonly #flushing: Alarm
+  readonly #notifying: Alarm
   #listener: Listener | undefined
   #supersessions = 0
 
@@ -61,10 +62,13 @@ export class Mesh implements AsyncDisposable {
     this.#options = options
     this.#facts = checkedFacts(options)
     this.#faults = countFaults(clock, log)
-    this.#peers = new Peers({ identity, crypto, incarnation })
+    this.#peers = new Peers({ identity, crypto, incarnation, read: options.readRecord })
     this.#channels = new Channels((peer, code, detail) => this.#faults.report(code, { peer }, detail))
     this.#channels.register(this.#peers)
     this.#publication = firstPublication(clock.now())
+    this.#publishing = this.#timers.use(new Alarm(clock, () => this.#onPublish()))
+    this.#flushing = this.#timers.use(new Alarm(clock, () => this.#flush()))
+    this.#notifying = this.#timers.use(new Alarm(clock, () => this.#tell()))
     this.#view = new View({
       clock,
       random,
@@ -91,7 +95,7 @@ export class Mesh implements AsyncDisposable {
       recordOf,
       livenessOf: (name) => this.#view.livenessOf(name),
       up: (name, outbound) => this.#onUp(name, outbound),
-      down: (name) => this.#onDown(name),
+      down: (name, isLost) => this.#onDown(name, isLost),
       message: (name, message) => this.#onMessage(name, message),
       referrals: () => this.#referrals(),
       changed: () => this.#notify(),
@@ -140,7 +144,7 @@ export class Mesh implements AsyncDisposable {
    */
   publish(facts: Partial<MeshFacts>): void {
     this.#facts = checkedFacts({ ...this.#facts, ...facts })
-    this.#publishSoon()
+    this.#publishSoon(true)
   }
 
   /** Carries the state of `part` from now on. Once per channel. */
@@ -239,7 +243,6 @@ export class Mesh implements AsyncDisposable {
     this.#links[Symbol.dispose]()
     this.#view[Symbol.dispose]()
     this.#timers[Symbol.dispose]()
-    for (const timer of [this.#publishing, this.#flushing, this.#notifying]) timer?.[Symbol.dispose]()
     await this.#listener?.[Symbol.asyncDispose]()
   }
 
@@ -247,18 +250,19 @@ export class Mesh implements AsyncDisposable {
     this.#channels.up(name)
     // One of the two begins; the other's turn comes with its rounds.
     if (outbound) this.#sendDigests(name)
-    this.#onNeighbours()
+    // One more way to a peer that all take for alive is no news.
+    this.#onNeighbours(this.#view.livenessOf(name) !== 'alive')
   }
 
-  #onDown(name: PeerName): void {
+  #onDown(name: PeerName, isLost: boolean): void {
     this.#channels.down(name)
     this.#post.forget(name)
-    this.#onNeighbours()
+    this.#onNeighbours(isLost)
   }
 
-  #onNeighbours(): void {
+  #onNeighbours(isUrgent: boolean): void {
     this.#view.reviewNow()
-    this.#publishSoon()
+    this.#publishSoon(isUrgent)
   }
 
   /** Runs `task` again and again, never at quite the same interval: what all peers do must not fall together. */
@@ -308,14 +312,12 @@ export class Mesh implements AsyncDisposable {
 
   /** Sends what waits for each neighbour, after a moment in which more may come. */
   #flushSoon(delay: Millis): void {
-    if (this.#flushing !== undefined || this.#channels.waiting().length === 0) return
-    this.#flushing = this.#options.clock.after(delay, () => {
-      this.#flushing = undefined
-      this.#flush()
-    })
+    if (!(this.#channels.isWaiting || this.#channels.waiting().length > 0)) return
+    this.#flushing.at(millis(this.#options.clock.now() + delay))
   }
 
   #flush(): void {
+    for (const { to, message } of this.#channels.chase(this.#options.clock.now())) this.#sendNow(to, message)
     for (const name of this.#channels.waiting()) {
       if (!this.#links.isReady(name)) continue
       for (const message of this.#channels.take(name)) this.#sendNow(name, message)
@@ -325,7 +327,8 @@ export class Mesh implements AsyncDisposable {
 
   #referrals(): readonly GossipMessage[] {
     const names = referrals(this.#view.others, (name) => this.#view.livenessOf(name) === 'alive', this.#options.random)
-    return [{ kind: 'deltas', channel: this.#peers.channel, deltas: this.#peers.tell(names).map(({ delta }) => delta) }]
+    const deltas = names.flatMap((name) => this.#peers.tell(name)?.delta ?? [])
+    return [{ kind: 'deltas', channel: this.#peers.channel, deltas }]
   }
 
   /** A merge has changed the records, or met one of ours that we have not made. */
@@ -336,7 +339,7 @@ export class Mesh implements AsyncDisposable {
       if (supersessions > SUPERSESSIONS_TOLERATED) {
         this.#faults.report('collision', { peer: this.name }, 'peer name collision: records of ours come from elsewhere')
       }
-      this.#publishSoon()
+      this.#publishSoon(true)
     }
     this.#view.reviewSoon()
   }
@@ -355,14 +358,13 @@ export class Mesh implements AsyncDisposable {
     this.#onRecords()
   }
 
-  #publishSoon(): void {
-    const { clock } = this.#options
-    if (this.#publishing !== undefined) return
-    this.#publishing = atMoment(clock, publishAt(this.#publication, clock.now()), () => {
-      this.#publishing = undefined
-      this.#publication = published(this.#publication, clock.now())
-      this.#publishNow()
-    })
+  #publishSoon(isUrgent: boolean): void {
+    this.#publishing.at(publishAt(this.#publication, this.#options.clock.now(), isUrgent))
+  }
+
+  #onPublish(): void {
+    this.#publication = published(this.#publication, this.#options.clock.now())
+    this.#publishNow()
   }
 
   #publishNow(more: Partial<OwnFacts> = {}): void {
@@ -382,9 +384,10 @@ export class Mesh implements AsyncDisposable {
   }
 
   #notify(): void {
-    this.#notifying ??= this.#options.clock.after(millis(0), () => {
-      this.#notifying = undefined
-      for (const listener of [...this.#listeners]) listener()
-    })
+    this.#notifying.at(this.#options.clock.now())
+  }
+
+  #tell(): void {
+    for (const listener of [...this.#listeners]) listener()
   }
 }

@@ -4,7 +4,7 @@
  */
 import { err, ok, type Result, unreachable } from './base/result.ts'
 import { decodeWire, describeWire, encodeWire, type WireValue } from './base/wire.ts'
-import { GOSSIP_MESSAGE_BYTES_MAX } from './gossip.ts'
+import { GOSSIP_MESSAGE_BYTES_MAX, KEY_LENGTH_MAX, OFFER_BYTES_MAX } from './gossip.ts'
 import { isPrintable, printable } from './text.ts'
 
 export type Message =
@@ -24,6 +24,10 @@ export type ByeCode = 'full' | 'surplus' | 'other'
 export type GossipMessage =
   /** Parts of a channel's state that are news to the receiver, or may be; each can be merged alone. */
   | { readonly kind: 'deltas'; readonly channel: string; readonly deltas: readonly Uint8Array[] }
+  /** What the sender could tell of a channel's state, if the receiver lacks it. */
+  | { readonly kind: 'offers'; readonly channel: string; readonly offers: readonly Uint8Array[] }
+  /** Keys of what the receiver has offered, and the sender lacks. */
+  | { readonly kind: 'wants'; readonly channel: string; readonly keys: readonly string[] }
   /** The digest of each channel's state. */
   | { readonly kind: 'digests'; readonly digests: readonly ChannelDigest[] }
   /** What the sender holds of a channel; `wantsOurs` asks the receiver for its own in return. */
@@ -31,12 +35,15 @@ export type GossipMessage =
   /** A parcel for some peer, see `parcel.ts`; `hops` is how many more connections it may pass. */
   | { readonly kind: 'parcel'; readonly hops: number; readonly bytes: Uint8Array }
 
+/** The messages that are about the state of channels. */
+export type ChannelMessage = Exclude<GossipMessage, { kind: 'parcel' }>
+
 export interface ChannelDigest {
   readonly channel: string
   readonly digest: Uint8Array
 }
 
-const Type = { heartbeat: 0, bye: 1, deltas: 2, digests: 3, summary: 4, parcel: 5 } as const
+const Type = { heartbeat: 0, bye: 1, deltas: 2, digests: 3, summary: 4, parcel: 5, offers: 6, wants: 7 } as const
 const BYE_CODES: readonly ByeCode[] = ['other', 'full', 'surplus']
 
 const REASON_LENGTH_MAX = 200
@@ -68,6 +75,10 @@ function fieldsOf(message: Message): readonly WireValue[] {
       return [Type.bye, printable(message.reason, REASON_LENGTH_MAX), BYE_CODES.indexOf(message.code)]
     case 'deltas':
       return [Type.deltas, message.channel, message.deltas]
+    case 'offers':
+      return [Type.offers, message.channel, message.offers]
+    case 'wants':
+      return [Type.wants, message.channel, message.keys]
     case 'digests':
       return [Type.digests, message.digests.map(({ channel, digest }) => [channel, digest])]
     case 'summary':
@@ -94,6 +105,10 @@ export function decodeMessage(payload: Uint8Array): Result<Message, string> {
       return decodeDigests(fields)
     case Type.deltas:
       return decodeDeltas(fields)
+    case Type.offers:
+      return decodeOffers(fields)
+    case Type.wants:
+      return decodeWants(fields)
     case Type.parcel:
       return decodeParcel(fields)
     case Type.summary:
@@ -131,6 +146,22 @@ function decodeDeltas([channel, list]: readonly WireValue[]): Result<Message, st
     if (wrong !== undefined) return err(wrong)
   }
   return ok({ kind: 'deltas', channel, deltas: deltas as readonly Uint8Array[] })
+}
+
+function decodeOffers([channel, list]: readonly WireValue[]): Result<Message, string> {
+  if (typeof channel !== 'string' || !isChannel(channel)) return err('without a proper channel')
+  if (!Array.isArray(list) || list.length > DELTAS_MAX) return err(`offers that are not a list of at most ${DELTAS_MAX}`)
+  const offers = list as readonly WireValue[]
+  const isProper = offers.every((offer) => offer instanceof Uint8Array && offer.length <= OFFER_BYTES_MAX)
+  return isProper ? ok({ kind: 'offers', channel, offers: offers as readonly Uint8Array[] }) : err('without a proper offer')
+}
+
+function decodeWants([channel, list]: readonly WireValue[]): Result<Message, string> {
+  if (typeof channel !== 'string' || !isChannel(channel)) return err('without a proper channel')
+  if (!Array.isArray(list) || list.length > DELTAS_MAX) return err(`wants that are not a list of at most ${DELTAS_MAX}`)
+  const keys = list as readonly WireValue[]
+  const isProper = keys.every((key) => typeof key === 'string' && key.length <= KEY_LENGTH_MAX)
+  return isProper ? ok({ kind: 'wants', channel, keys: keys as readonly string[] }) : err('without a proper key')
 }
 
 function decodeSummary([channel, bytes, wantsOurs]: readonly WireValue[]): Result<Message, string> {

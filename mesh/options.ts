@@ -8,7 +8,7 @@ import type { CryptoSuite } from './crypto.ts'
 import type { Place, Target } from './endpoint.ts'
 import type { Identity } from './identity.ts'
 import type { Keyring } from './keyring.ts'
-import { ADDRESSES_MAX, MTU_BYTES_MAX, MTU_BYTES_MIN, NICKNAME_LENGTH_MAX, ZONE_LENGTH_MAX } from './record.ts'
+import { ADDRESSES_MAX, MTU_BYTES_MAX, MTU_BYTES_MIN, NICKNAME_LENGTH_MAX, type RecordReader, ZONE_LENGTH_MAX } from './record.ts'
 import { isPrintable } from './text.ts'
 import type { Transport } from './transport.ts'
 
@@ -33,6 +33,8 @@ export interface MeshOptions extends MeshFacts {
   readonly targets: readonly Target[]
   /** What `records` told in an earlier life. It need not be trusted: records are signed; what is wrong with it is counted and skipped. */
   readonly known?: readonly Uint8Array[]
+  /** How bytes become a record; `parseRecord` unless told otherwise. */
+  readonly readRecord?: RecordReader
   readonly transport: Transport
   readonly crypto: CryptoSuite
   readonly clock: Clock

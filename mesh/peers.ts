@@ -7,12 +7,13 @@
  *
  *   summary = (bucket: 1 byte, hash: 8 bytes)…    in order of bucket
  *   delta   = signature: 64 bytes, signed         one record, see record.ts
+ *   offer   = name: 8 bytes, incarnation and version: 8 bytes each, hash: 4 bytes
  */
 import type { PeerName } from './base/brand.ts'
-import { bytesEqual, concatBytes, toHex } from './base/bytes.ts'
+import { bytesEqual, concatBytes, fromHex, toHex } from './base/bytes.ts'
 import { err, ok, type Result } from './base/result.ts'
 import { type CryptoSuite, SIGNATURE_BYTES } from './crypto.ts'
-import type { GossipFault, GossipPart, Merged, News } from './gossip.ts'
+import type { GossipFault, GossipPart, Merged, News, Weighed } from './gossip.ts'
 import type { Identity } from './identity.ts'
 import {
   compareRecords,
@@ -23,6 +24,7 @@ import {
   parseRecord,
   publicKeyOf,
   type RecordFacts,
+  type RecordReader,
   type SignedRecord,
   signRecord,
 } from './record.ts'
@@ -32,6 +34,8 @@ export interface PeersOptions {
   readonly crypto: CryptoSuite
   /** Of this life of ours, from 1: wall time in milliseconds. */
   readonly incarnation: number
+  /** How bytes become a record; `parseRecord` unless told otherwise. */
+  readonly read?: RecordReader | undefined
 }
 
 /** What we tell about ourselves; the numbers that order our records are this file's affair. */
@@ -44,6 +48,8 @@ const BUCKET_HASH_BYTES = 8
 const SUMMARY_ENTRY_BYTES = 1 + BUCKET_HASH_BYTES
 const BUCKETS = 256
 const DIGEST_BYTES = 16
+/** Of an offer: where its fields begin, and how long it is. */
+const OFFER = { name: 0, incarnation: 8, version: 16, hash: 24, bytes: 28 } as const
 
 interface Entry extends SignedRecord {
   /** Of the signed bytes alone: there may be several good signatures of them. */
@@ -61,6 +67,8 @@ export class Peers implements GossipPart {
   readonly #options: PeersOptions
   readonly #buckets = new Map<number, Bucket>()
   readonly #byName = new Map<PeerName, Entry>()
+  /** In order. */
+  readonly #names: PeerName[] = []
   /** By public key, as text of one character a byte: most of what arrives is known from it at a glance. */
   readonly #byKey = new Map<string, Entry>()
   #incarnation: number
@@ -88,7 +96,7 @@ export class Peers implements GossipPart {
 
   /** All records, our own included, in order of name. */
   list(): readonly PeerRecord[] {
-    this.#sorted ??= [...this.#byName.values()].map(({ record }) => record).sort((a, b) => (a.name < b.name ? -1 : 1))
+    this.#sorted ??= this.#names.flatMap((name) => this.#byName.get(name)?.record ?? [])
     return this.#sorted
   }
 
@@ -110,13 +118,7 @@ export class Peers implements GossipPart {
       return undefined
     this.#version += 1
     const record = signRecord({ ...facts, incarnation: this.#incarnation, version: this.#version }, identity, crypto)
-    this.#put(record)
-    return newsOf(record)
-  }
-
-  /** What tells others of these peers, as far as we know them. */
-  tell(names: Iterable<PeerName>): readonly News[] {
-    return [...names].flatMap((name) => this.#entry(name) ?? []).map(newsOf)
+    return newsOf(this.#put(record))
   }
 
   digest(): Uint8Array {
@@ -140,8 +142,26 @@ export class Peers implements GossipPart {
     const signed = delta.subarray(SIGNATURE_BYTES)
     const known = this.#byKey.get(keyText(publicKeyOf(signed)))
     if (known !== undefined && bytesEqual(known.signed, signed)) return ok({ news: [], held: [known.record.name], faults: [] })
-    const parsed = parseRecord(signed, signature, this.#options.crypto)
+    const { crypto, read = parseRecord } = this.#options
+    const parsed = read(signed, signature, crypto)
     return parsed.ok ? this.#mergeRecord(parsed.value) : parsed
+  }
+
+  tell(key: string): News | undefined {
+    const entry = this.#byName.get(key as PeerName)
+    return entry === undefined ? undefined : newsOf(entry)
+  }
+
+  weigh(offer: Uint8Array): Result<Weighed, GossipFault> {
+    if (offer.length !== OFFER.bytes) return err({ code: 'malformed', detail: `an offer of ${offer.length} bytes` })
+    const key = toHex(offer.subarray(OFFER.name, OFFER.incarnation))
+    const ours = this.#byName.get(key as PeerName)
+    if (ours === undefined) return ok({ key, verdict: 'lacking' })
+    const fields = new DataView(offer.buffer, offer.byteOffset, offer.byteLength)
+    const newer = fields.getFloat64(OFFER.incarnation) - ours.record.incarnation || fields.getFloat64(OFFER.version) - ours.record.version
+    if (newer < 0) return ok({ key, verdict: 'older' })
+    const isSame = newer === 0 && bytesEqual(offer.subarray(OFFER.hash), ours.hash.subarray(0, OFFER.bytes - OFFER.hash))
+    return ok({ key, verdict: isSame ? 'held' : 'lacking' })
   }
 
   /** Records travel by gossip alone. */
@@ -162,9 +182,9 @@ export class Peers implements GossipPart {
       this.#jumpAbove(theirs.record)
       return ok({ news: [], held: [], faults: [] })
     }
-    if (isNewer) this.#put(theirs)
+    const entry = isNewer ? this.#put(theirs) : undefined
     const twice: GossipFault = { code: 'malformed', detail: `${name} has made two records of version ${version}` }
-    return ok({ news: isNewer ? [newsOf(theirs)] : [], held: isNewer ? [name] : [], faults: isTwice ? [twice] : [] })
+    return ok({ news: entry === undefined ? [] : [newsOf(entry)], held: isNewer ? [name] : [], faults: isTwice ? [twice] : [] })
   }
 
   /** Our next record will win over this one, which we have not made in this life. */
@@ -177,7 +197,7 @@ export class Peers implements GossipPart {
     this.#revision += 1
   }
 
-  #put(record: SignedRecord): void {
+  #put(record: SignedRecord): Entry {
     const { name } = record.record
     const number = bucketOf(name)
     const bucket = this.#buckets.get(number) ?? { entries: new Map<PeerName, Entry>(), hash: undefined }
@@ -186,12 +206,24 @@ export class Peers implements GossipPart {
     if (old !== undefined) this.#byKey.delete(keyText(old.record.publicKey))
     this.#byKey.set(keyText(record.record.publicKey), entry)
     bucket.entries.set(name, entry)
+    if (old === undefined) this.#enlist(name)
     this.#byName.set(name, entry)
     bucket.hash = undefined
     this.#buckets.set(number, bucket)
     this.#sorted = undefined
     this.#digest = undefined
     this.#revision += 1
+    return entry
+  }
+
+  #enlist(name: PeerName): void {
+    let [from, to] = [0, this.#names.length]
+    while (from < to) {
+      const middle = (from + to) >> 1
+      if ((this.#names[middle] ?? name) < name) from = middle + 1
+      else to = middle
+    }
+    this.#names.splice(from, 0, name)
   }
 
   #entry(name: PeerName): Entry | undefined {
@@ -222,8 +254,18 @@ function bucketOf(name: PeerName): number {
   return Number.parseInt(name.slice(0, 2), 16)
 }
 
-function newsOf({ record, signed, signature }: SignedRecord): News {
-  return { key: record.name, delta: concatBytes([signature, signed]) }
+function newsOf({ record, delta, hash }: Entry): News {
+  return { key: record.name, delta, offer: () => offerOf(record, hash) }
+}
+
+function offerOf({ name, incarnation, version }: PeerRecord, hash: Uint8Array): Uint8Array {
+  const offer = new Uint8Array(OFFER.bytes)
+  const fields = new DataView(offer.buffer)
+  offer.set(fromHex(name), OFFER.name)
+  fields.setFloat64(OFFER.incarnation, incarnation)
+  fields.setFloat64(OFFER.version, version)
+  offer.set(hash.subarray(0, OFFER.bytes - OFFER.hash), OFFER.hash)
+  return offer
 }
 
 function keyText(publicKey: Uint8Array): string {

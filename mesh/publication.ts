@@ -3,6 +3,8 @@ import { type Millis, millis, seconds } from './base/brand.ts'
 
 /** Connections come and go in bursts: one record tells of all that happened in this time. */
 const INTERVAL_MIN: Millis = millis(200)
+/** What makes no difference to the others yet waits for what does. */
+const UNHURRIED: Millis = seconds(2)
 /** Every record of ours costs the whole cluster a message. */
 const INTERVAL_MAX: Millis = seconds(5)
 
@@ -16,9 +18,12 @@ export function firstPublication(now: Millis): Publication {
   return { lastAt: now, interval: INTERVAL_MIN }
 }
 
-/** When to publish a change that happened `now`. */
-export function publishAt({ lastAt, interval }: Publication, now: Millis): Millis {
-  return millis(Math.max(now + INTERVAL_MIN, lastAt + interval))
+/**
+ * When to publish a change that happened `now`.
+ * @param isUrgent whether others decide something by it: a second path to a living peer changes nothing for anybody.
+ */
+export function publishAt({ lastAt, interval }: Publication, now: Millis, isUrgent: boolean): Millis {
+  return millis(Math.max(now + (isUrgent ? INTERVAL_MIN : UNHURRIED), lastAt + interval))
 }
 
 /** After publishing `now`: the interval doubles, unless it has been quiet for long enough. */

@@ -1,6 +1,7 @@
 /** Dials: owns the targets and what has become of each place, and runs the plans of `dialer.ts` at their time. */
+import { Alarm } from './base/alarm.ts'
 import { type Millis, millis, seconds } from './base/brand.ts'
-import { atMoment, type Clock, patiently } from './base/clock.ts'
+import { type Clock, patiently } from './base/clock.ts'
 import type { Logger } from './base/log.ts'
 import { pick, type Random, randomBelow } from './base/random.ts'
 import { err, type Result } from './base/result.ts'
@@ -54,12 +55,12 @@ export class Seeker implements Disposable {
   readonly #asking = new Set<Disposable>()
   #targets: readonly Target[] = []
   #attempts: Attempts = new Map()
-  #planning: { readonly at: Millis; readonly timer: Disposable } | undefined
+  readonly #planning: Alarm
   #searching: Disposable
-  #isClosed = false
 
   constructor(ports: SeekerPorts) {
     this.#ports = ports
+    this.#planning = new Alarm(ports.clock, () => this.#plan())
     this.#searching = this.#searchLater()
   }
 
@@ -81,7 +82,7 @@ export class Seeker implements Disposable {
 
   /** What we want, or whom we know, may have changed. */
   kick(): void {
-    this.#planAt(this.#ports.clock.now())
+    this.#planning.at(this.#ports.clock.now())
   }
 
   /** These peers live after all. */
@@ -131,8 +132,7 @@ export class Seeker implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.#isClosed = true
-    this.#planning?.timer[Symbol.dispose]()
+    this.#planning[Symbol.dispose]()
     this.#searching[Symbol.dispose]()
     for (const open of [...this.#dials.values(), ...this.#asking]) open[Symbol.dispose]()
     this.#dials.clear()
@@ -143,22 +143,12 @@ export class Seeker implements Disposable {
     return { now: this.#ports.clock.now(), random: this.#ports.random }
   }
 
-  /** Plans at `moment`, or sooner if that is planned already: what happens in one turn is planned for once. */
-  #planAt(moment: Millis): void {
-    if (this.#isClosed || (this.#planning !== undefined && this.#planning.at <= moment)) return
-    const { clock } = this.#ports
-    this.#planning?.timer[Symbol.dispose]()
-    const timer = atMoment(clock, moment, () => this.#plan())
-    this.#planning = { at: moment, timer }
-  }
-
   #plan(): void {
-    this.#planning = undefined
     const view = { ...this.#ports.view(), targets: this.#targets }
     const { attempts, dials, wakeAt } = planDials(this.#attempts, view, this.#now())
     this.#attempts = attempts
     for (const dial of dials) this.#dial(dial)
-    if (wakeAt !== undefined) this.#planAt(wakeAt)
+    if (wakeAt !== undefined) this.#planning.at(wakeAt)
   }
 
   #searchLater(): Disposable {

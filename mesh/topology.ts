@@ -4,45 +4,105 @@
  * An edge between two others counts only when both say so in records that each has signed itself: nobody can claim a
  * connection with somebody who does not know of it, and a peer that is gone is on no path as soon as its neighbours
  * have noticed, whatever its own last record says. Our own edges are the connections that we have.
+ *
+ * The graph is kept from one look to the next: a record that has changed costs its own edges, and a search no more than
+ * a step for each edge that counts.
  */
 import type { PeerName } from './base/brand.ts'
 import type { PeerRecord } from './record.ts'
 
-export interface Topology {
-  /** Every peer that some path leads to, this one not included, with the neighbour that the shortest path begins with. */
-  readonly nextHops: ReadonlyMap<PeerName, PeerName>
+interface Node {
+  readonly name: PeerName
+  /** Unknown of a neighbour that has not told us yet who it is. */
+  record: PeerRecord | undefined
+  /** Those with whom an edge counts, in order of name. */
+  readonly joined: Node[]
+  /** The last search that came by. */
+  search: number
+  /** Where the shortest path begins that this search found. */
+  nextHop: PeerName
 }
 
-/** Names in each record's list of neighbours: made once per record, as most records stay while others change. */
-const listed = new WeakMap<PeerRecord, ReadonlySet<PeerName>>()
+export class Topology {
+  readonly #self: PeerName
+  readonly #nodes = new Map<PeerName, Node>()
+  #searches = 0
+  #reached: readonly Node[] = []
 
-/**
- * Breadth first, neighbours in order of name: all peers that know the same records walk alike.
- * @param neighbours those we have a connection with, in order of name.
- */
-export function computeTopology(
-  self: PeerName,
-  neighbours: readonly PeerName[],
-  recordOf: (name: PeerName) => PeerRecord | undefined,
-): Topology {
-  const nextHops = new Map<PeerName, PeerName>()
-  for (const name of neighbours) nextHops.set(name, name)
-  // A map is walked in order of entry, also what is entered while walking: it is the queue of the search.
-  for (const [name, nextHop] of nextHops) {
-    for (const other of recordOf(name)?.neighbours ?? []) {
-      if (other.name === self || nextHops.has(other.name)) continue
-      const record = recordOf(other.name)
-      if (record !== undefined && isListed(record, name)) nextHops.set(other.name, nextHop)
+  constructor(self: PeerName) {
+    this.#self = self
+  }
+
+  /** Takes over what is new in these records of others. None is ever taken back. */
+  update(records: readonly PeerRecord[]): void {
+    for (const record of records) {
+      const node = this.#node(record.name)
+      if (node.record !== record) this.#replace(node, record)
     }
   }
-  return { nextHops }
+
+  /**
+   * Breadth first, neighbours in order of name: all peers that know the same records walk alike.
+   * @param neighbours those we have a connection with, in order of name.
+   */
+  search(neighbours: readonly PeerName[]): void {
+    this.#searches += 1
+    const reached: Node[] = []
+    const reach = (node: Node, nextHop: PeerName): void => {
+      if (node.search === this.#searches || node.name === this.#self) return
+      node.search = this.#searches
+      node.nextHop = nextHop
+      reached.push(node)
+    }
+    for (const name of neighbours) reach(this.#node(name), name)
+    // What is entered while walking is walked as well: the list is the queue of the search.
+    for (const { joined, nextHop } of reached) for (const other of joined) reach(other, nextHop)
+    this.#reached = reached
+  }
+
+  /** The neighbour that the shortest path to a peer begins with; undefined when the last search found none. */
+  nextHop(name: PeerName): PeerName | undefined {
+    const node = this.#nodes.get(name)
+    return node !== undefined && node.search === this.#searches ? node.nextHop : undefined
+  }
+
+  isReachable(name: PeerName): boolean {
+    return this.nextHop(name) !== undefined
+  }
+
+  /** Every peer that some path leads to, this one not included, nearest first. */
+  reachable(): readonly PeerName[] {
+    return this.#reached.map(({ name }) => name)
+  }
+
+  #node(name: PeerName): Node {
+    const known = this.#nodes.get(name)
+    if (known !== undefined) return known
+    const node: Node = { name, record: undefined, joined: [], search: 0, nextHop: name }
+    this.#nodes.set(name, node)
+    return node
+  }
+
+  #replace(node: Node, record: PeerRecord): void {
+    for (const other of node.joined) other.joined.splice(other.joined.indexOf(node), 1)
+    node.joined.length = 0
+    node.record = record
+    for (const { name } of record.neighbours) {
+      const other = this.#nodes.get(name)
+      if (other === undefined || other === node || !isListed(other.record, record.name)) continue
+      join(node, other)
+      join(other, node)
+    }
+  }
 }
 
-function isListed(record: PeerRecord, name: PeerName): boolean {
-  let names = listed.get(record)
-  if (names === undefined) {
-    names = new Set(record.neighbours.map((neighbour) => neighbour.name))
-    listed.set(record, names)
-  }
-  return names.has(name)
+/** A record that names a neighbour twice counts once. */
+function join(node: Node, other: Node): void {
+  if (node.joined.includes(other)) return
+  const after = node.joined.findIndex(({ name }) => name > other.name)
+  node.joined.splice(after < 0 ? node.joined.length : after, 0, other)
+}
+
+function isListed(record: PeerRecord | undefined, name: PeerName): boolean {
+  return record?.neighbours.some((neighbour) => neighbour.name === name) ?? false
 }

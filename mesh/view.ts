@@ -1,12 +1,13 @@
 /** What this peer makes of all records and of its own connections: paths, and who is alive. Kept up to date, at a bounded cost. */
+import { Alarm } from './base/alarm.ts'
 import { type Millis, millis, type PeerName } from './base/brand.ts'
-import { atMoment, type Clock } from './base/clock.ts'
+import type { Clock } from './base/clock.ts'
 import type { Random } from './base/random.ts'
 import { type Doubts, type Liveness, nobodyDoubted, stepLiveness } from './liveness.ts'
 import { DEGREE_TARGET } from './overlay.ts'
 import type { Peers } from './peers.ts'
 import type { PeerRecord } from './record.ts'
-import { computeTopology, type Topology } from './topology.ts'
+import { Topology } from './topology.ts'
 
 /** A search through the graph takes time in proportion to its size: records that come in a burst are looked at together. */
 const REVIEW_DELAY: Millis = millis(30)
@@ -44,17 +45,19 @@ export interface Living {
 
 export class View implements Disposable {
   readonly #ports: ViewPorts
-  #topology: Topology = { nextHops: new Map() }
+  readonly #topology: Topology
   #doubts: Doubts = nobodyDoubted
   #others: readonly PeerRecord[] = []
   /** Dead, and not alive since: their newest records may have come before a path to them did. */
   readonly #lost = new Set<PeerName>()
   #refuted = 0
   #confirmed = 0
-  #reviewing: { readonly at: Millis; readonly timer: Disposable } | undefined
+  readonly #reviewing: Alarm
 
   constructor(ports: ViewPorts) {
     this.#ports = ports
+    this.#topology = new Topology(ports.self)
+    this.#reviewing = new Alarm(ports.clock, () => this.#review())
   }
 
   /** All records but our own, in order of name. */
@@ -64,7 +67,7 @@ export class View implements Disposable {
 
   livenessOf(name: PeerName): Liveness {
     if (name === this.#ports.self) return 'alive'
-    return this.#doubts.get(name)?.kind ?? (this.#topology.nextHops.has(name) ? 'alive' : 'suspect')
+    return this.#doubts.get(name)?.kind ?? (this.#topology.isReachable(name) ? 'alive' : 'suspect')
   }
 
   living(): Living {
@@ -83,48 +86,38 @@ export class View implements Disposable {
 
   /** The neighbour that the shortest path to a peer begins with. */
   nextHop(name: PeerName): PeerName | undefined {
-    return this.#topology.nextHops.get(name)
+    return this.#topology.nextHop(name)
   }
 
   /** All to whom there is a path, in order of name. */
   reachable(): readonly PeerName[] {
-    return [...this.#topology.nextHops.keys()].sort()
+    return this.#topology.reachable().toSorted()
   }
 
   /** Our own connections have changed. */
   reviewNow(): void {
-    this.#reviewAt(this.#ports.clock.now())
+    this.#reviewing.at(this.#ports.clock.now())
   }
 
   /** Records have changed. */
   reviewSoon(): void {
     const delay = REVIEW_DELAY + REVIEW_DELAY_PER_PEER * this.#others.length
-    this.#reviewAt(millis(this.#ports.clock.now() + delay))
+    this.#reviewing.at(millis(this.#ports.clock.now() + delay))
   }
 
   [Symbol.dispose](): void {
-    this.#reviewing?.timer[Symbol.dispose]()
-  }
-
-  #reviewAt(moment: Millis): void {
-    if (this.#reviewing !== undefined && this.#reviewing.at <= moment) return
-    const { clock } = this.#ports
-    this.#reviewing?.timer[Symbol.dispose]()
-    const timer = atMoment(clock, moment, () => {
-      this.#reviewing = undefined
-      this.#review()
-    })
-    this.#reviewing = { at: moment, timer }
+    this.#reviewing[Symbol.dispose]()
   }
 
   #review(): void {
     const { self, peers, neighbours, clock, revived, changed } = this.#ports
     this.#others = peers.list().filter(({ name }) => name !== self)
-    this.#topology = computeTopology(self, neighbours(), (name) => peers.get(name))
-    const isReachable = (name: PeerName): boolean => this.#topology.nextHops.has(name)
+    this.#topology.update(this.#others)
+    this.#topology.search(neighbours())
+    const isReachable = (name: PeerName): boolean => this.#topology.isReachable(name)
     const { doubts, changes, wakeAt } = stepLiveness(this.#doubts, { records: this.#others, isReachable }, clock.now())
     this.#doubts = doubts
-    if (wakeAt !== undefined) this.#reviewAt(wakeAt)
+    if (wakeAt !== undefined) this.#reviewing.at(wakeAt)
     this.#refuted += changes.filter(({ from, to }) => from === 'suspect' && to === 'alive').length
     this.#confirmed += changes.filter(({ from, to }) => from === 'suspect' && to === 'dead').length
     const alive = new Set(changes.filter(({ to }) => to === 'alive').map(({ name }) => name))

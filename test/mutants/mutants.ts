@@ -90,8 +90,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'parcels are carried to any neighbour',
     file: 'mesh/view.ts',
-    from: 'return this.#topology.nextHops.get(name)',
-    to: 'return this.#topology.nextHops.has(name) ? this.reachable()[0] : undefined',
+    from: 'return this.#topology.nextHop(name)',
+    to: 'return this.#topology.isReachable(name) ? this.reachable()[0] : undefined',
   },
   {
     name: 'the first parcel of a sender is taken for a replay',

@@ -8,6 +8,7 @@ import { MESH_PORT } from '../../../mesh/endpoint.ts'
 import { identityFromSeed } from '../../../mesh/identity.ts'
 import { Mesh } from '../../../mesh/mesh.ts'
 import type { MeshOptions } from '../../../mesh/options.ts'
+import { parseRecord, type RecordReader } from '../../../mesh/record.ts'
 import { keyringOf } from '../keyrings.ts'
 import { TestClock } from '../test-clock.ts'
 import { simCrypto } from './crypto.ts'
@@ -31,6 +32,7 @@ export class SimCluster {
   readonly network: SimNetwork
   readonly random: Random
   readonly #seed: number
+  readonly #read: RecordReader = sharedReader()
 
   constructor(seed: number, quality: LinkQuality = { latencyMs: [0.5, 5], loss: 0 }) {
     this.#seed = seed
@@ -61,6 +63,7 @@ export class SimCluster {
       clock: host.clock(),
       random: own,
       log: silentLog,
+      readRecord: this.#read,
       addresses: [address],
       mtuBytes: 1_500,
       zone: undefined,
@@ -78,6 +81,25 @@ export class SimCluster {
     }
     return (this.clock.now() - start) as Millis
   }
+}
+
+/** As many versions of records as are about at a time. */
+const READ_MAX = 16_384
+
+/** Reads the same bytes once for all meshes, which would each spend most of their time and memory on copies of the same records. */
+function sharedReader(): RecordReader {
+  const known = new Map<string, ReturnType<RecordReader>>()
+  return (signed, signature, crypto) => {
+    const key = `${latin1(signature)}${latin1(signed)}`
+    const read = known.get(key) ?? parseRecord(signed, signature, crypto)
+    if (known.size >= READ_MAX) known.clear()
+    known.set(key, read)
+    return read
+  }
+}
+
+function latin1(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1')
 }
 
 /** 198.18.0.0/15 is for tests of networks (RFC 2544). */

@@ -2,10 +2,11 @@
 import { describe, expect, test } from 'vitest'
 import { millis, type PeerName, parsePeerName } from '../../../mesh/base/brand.ts'
 import { err, ok } from '../../../mesh/base/result.ts'
-import { type ChannelMessage, Channels, QUEUE_BYTES_MAX, SUMMARIES_PER_SECOND_MAX } from '../../../mesh/channels.ts'
+import { Channels, SUMMARIES_PER_SECOND_MAX } from '../../../mesh/channels.ts'
 import { FRAME_BYTES_MAX } from '../../../mesh/framing.ts'
 import type { GossipPart, News } from '../../../mesh/gossip.ts'
-import { decodeMessage, encodeMessage } from '../../../mesh/messages.ts'
+import { type ChannelMessage, decodeMessage, encodeMessage } from '../../../mesh/messages.ts'
+import { QUEUE_BYTES_MAX } from '../../../mesh/outbox.ts'
 
 const a = parsePeerName('aaaaaaaaaaaaaaaa')
 const b = parsePeerName('bbbbbbbbbbbbbbbb')

@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest'
 import { ipv4 } from '../../../mesh/base/address.ts'
 import { type PeerName, parsePeerName } from '../../../mesh/base/brand.ts'
 import type { PeerRecord } from '../../../mesh/record.ts'
-import { computeTopology } from '../../../mesh/topology.ts'
+import { Topology } from '../../../mesh/topology.ts'
 import { bareRecord } from '../../support/mesh-records.ts'
 
 /** `a` is aaaaaaaaaaaaaaaa. */
@@ -25,9 +25,18 @@ function recordsOf(text: string): ReadonlyMap<PeerName, PeerRecord> {
 
 /** As `b>b c>b`: to c over b. */
 function hopsOf(self: string, neighbours: string, text: string): string {
-  const records = recordsOf(text)
-  const { nextHops } = computeTopology(nameOf(self), [...neighbours].map(nameOf), (name) => records.get(name))
-  return [...nextHops].map(([to, over]) => `${to.slice(0, 1)}>${over.slice(0, 1)}`).join(' ')
+  const hops = hopsThrough(new Topology(nameOf(self)), [...recordsOf(text).values()], [...neighbours].map(nameOf))
+  return [...hops].map(([to, over]) => `${to.slice(0, 1)}>${over?.slice(0, 1)}`).join(' ')
+}
+
+function hopsThrough(
+  topology: Topology,
+  records: readonly PeerRecord[],
+  neighbours: readonly PeerName[],
+): ReadonlyMap<PeerName, PeerName | undefined> {
+  topology.update(records)
+  topology.search(neighbours)
+  return new Map(topology.reachable().map((name) => [name, topology.nextHop(name)]))
 }
 
 describe('a path', () => {
@@ -49,9 +58,24 @@ describe('a path', () => {
   })
 
   test('is the same again when the same records are asked a second time', () => {
-    const records = recordsOf('b:ac c:bd d:c')
-    const once = () => computeTopology(nameOf('a'), [nameOf('b')], (name) => records.get(name))
+    const topology = new Topology(nameOf('a'))
+    const once = () => hopsThrough(topology, [...recordsOf('b:ac c:bd d:c').values()], [nameOf('b')])
     expect(once()).toEqual(once())
+  })
+
+  test('counts a neighbour that a record names twice once', () => {
+    const topology = new Topology(nameOf('a'))
+    hopsThrough(topology, [...recordsOf('b:ac c:bb').values()], [nameOf('b')])
+    expect(hopsThrough(topology, [...recordsOf('c:').values()], [nameOf('b')])).toEqual(new Map([[nameOf('b'), nameOf('b')]]))
+  })
+
+  test('is gone when the records that drew it are', () => {
+    const topology = new Topology(nameOf('a'))
+    hopsThrough(topology, [...recordsOf('b:ac c:b').values()], [nameOf('b')])
+    expect(topology.isReachable(nameOf('c'))).toBe(true)
+    hopsThrough(topology, [...recordsOf('b:a').values()], [nameOf('b')])
+    expect(topology.isReachable(nameOf('c'))).toBe(false)
+    expect(topology.nextHop(nameOf('c'))).toBeUndefined()
   })
 })
 
@@ -78,7 +102,14 @@ const graphs: fc.Arbitrary<Graph> = fc
   })
 
 function hopsIn({ neighbours, records }: Graph, self: PeerName): ReadonlyMap<PeerName, PeerName> {
-  return computeTopology(self, neighbours.get(self) ?? [], (name) => records.get(name)).nextHops
+  const others = [...records.values()].filter(({ name }) => name !== self)
+  const hops = hopsThrough(new Topology(self), others, neighbours.get(self) ?? [])
+  return new Map([...hops].flatMap(([to, over]) => (over === undefined ? [] : [[to, over] as const])))
+}
+
+function shuffledBy<T>(items: readonly T[], order: Iterator<number>): readonly T[] {
+  const keyed = items.map((item) => ({ item, key: Number(order.next().value) }))
+  return keyed.sort((a, b) => a.key - b.key).map(({ item }) => item)
 }
 
 /** How many connections lie between, by a search that knows nothing of records. */
@@ -115,6 +146,25 @@ describe('in any graph', () => {
             expect([at, steps]).toEqual([to, distance])
           }
         }
+      }),
+      { seed: 1 },
+    )
+  })
+
+  test('what is left after any changes is as if only the last records had been', () => {
+    fc.assert(
+      fc.property(fc.array(graphs, { minLength: 2, maxLength: 4 }), fc.infiniteStream(fc.nat()), (history, order) => {
+        const self = parsePeerName('ffffffffffffffff')
+        const topology = new Topology(self)
+        const last = new Map<PeerName, PeerRecord>()
+        for (const { records } of history) {
+          for (const record of shuffledBy([...records.values()], order)) {
+            topology.update([record])
+            last.set(record.name, record)
+          }
+        }
+        const neighbours = [...last.keys()].slice(0, 2)
+        expect(hopsThrough(topology, [], neighbours)).toEqual(hopsThrough(new Topology(self), [...last.values()], neighbours))
       }),
       { seed: 1 },
     )
