@@ -1,6 +1,7 @@
 /** One stream to one peer: handshake, then sealed messages, with heartbeats in between. Decides nothing about other connections. */
+import { Alarm } from './base/alarm.ts'
 import { type Millis, seconds } from './base/brand.ts'
-import { atMoment, type Clock } from './base/clock.ts'
+import type { Clock } from './base/clock.ts'
 import { unreachable } from './base/result.ts'
 import type { Endpoint, WebScheme } from './endpoint.ts'
 import { encodeFrame, FRAME_BYTES_MAX, FRAME_BYTES_MAX_BEFORE_AUTH, FrameDecoder } from './framing.ts'
@@ -14,7 +15,7 @@ import {
   startHandshake,
   stepHandshake,
 } from './handshake.ts'
-import { checkPulse, heard, isDoubted, type Pulse, type PulseVerdict, startPulse, vouched } from './heartbeat.ts'
+import { challenged, checkPulse, heard, isDoubted, type Pulse, type PulseVerdict, startPulse, vouched } from './heartbeat.ts'
 import { type ByeCode, decodeMessage, encodeMessage, type GossipMessage, type Message } from './messages.ts'
 import type { Session } from './session.ts'
 import type { Stream } from './transport.ts'
@@ -62,6 +63,8 @@ export interface ConnectionPorts {
   readonly consolation: (end: End) => readonly GossipMessage[]
   readonly established: (connection: Connection, peer: Authenticated) => void
   readonly message: (connection: Connection, peer: Authenticated, message: GossipMessage) => void
+  /** The other side wants to hear that we live: to be answered by `beat`. */
+  readonly asked: (connection: Connection) => void
   /** Nothing is heard of the other side: to be answered by `vouch` or `end`. */
   readonly doubted: (connection: Connection, peer: Authenticated) => void
   /** Called exactly once, and last. */
@@ -95,8 +98,9 @@ export class Connection {
   readonly #frames = new FrameDecoder()
   readonly #traffic = { bytesIn: 0, bytesOut: 0, messagesIn: 0, messagesOut: 0 }
   #state: State
+  readonly #handshakeDeadline: Disposable
+  readonly #watching: Alarm
   #pulse: Pulse
-  #timer: Disposable
 
   /** Takes over `stream` and begins the handshake. @param outbound we have dialled. */
   constructor(stream: Stream, outbound: boolean, ports: ConnectionPorts) {
@@ -104,7 +108,9 @@ export class Connection {
     this.outbound = outbound
     this.#ports = ports
     this.#pulse = startPulse(ports.clock.now())
-    this.#timer = ports.clock.after(HANDSHAKE_DEADLINE, () => this.end({ code: 'timeout', reason: 'the handshake did not end in time' }))
+    this.#watching = new Alarm(ports.clock, () => this.#watch())
+    const late: End = { code: 'timeout', reason: 'the handshake did not end in time' }
+    this.#handshakeDeadline = ports.clock.after(HANDSHAKE_DEADLINE, () => this.end(late))
     const [handshake, effects] = startHandshake(ports.handshake, outbound)
     this.#state = { kind: 'handshaking', handshake }
     stream.start({
@@ -153,8 +159,20 @@ export class Connection {
   vouch(): void {
     if (this.#state.kind !== 'established') return
     this.#pulse = vouched(this.#pulse, this.#ports.clock.now())
-    this.#timer[Symbol.dispose]()
-    this.#watchPulse()
+    this.#watching.at(this.#pulse.dueAt)
+  }
+
+  /** Somebody else doubts the other side. False when it has given a sign of life, or is doubted already. */
+  challenge(): boolean {
+    const pulse = challenged(this.#pulse, this.#ports.clock.now())
+    if (this.#state.kind !== 'established' || pulse === undefined) return false
+    this.#pulse = pulse
+    return true
+  }
+
+  /** Says that we live, and will say so again within this time. */
+  beat(within: Millis, wantsAnswer = false): void {
+    if (this.#state.kind === 'established') this.#say({ kind: 'heartbeat', within, wantsAnswer }, this.#state.session)
   }
 
   /** Ends the connection, telling the other side why if that is a peer. */
@@ -170,13 +188,14 @@ export class Connection {
     if (this.#state.kind === 'established') this.#state.session[Symbol.dispose]()
     else abandonHandshake(this.#state.handshake)
     this.#state = { kind: 'ended' }
-    this.#timer[Symbol.dispose]()
+    this.#handshakeDeadline[Symbol.dispose]()
+    this.#watching[Symbol.dispose]()
     this.#ports.ended(this, end)
   }
 
   #received(piece: Uint8Array): void {
     this.#traffic.bytesIn += piece.length
-    this.#pulse = heard(this.#pulse, this.#ports.clock.now())
+    this.#hear()
     this.#frames.push(piece)
     while (this.#state.kind !== 'ended') {
       const frame = this.#frames.next(this.#state.kind === 'established' ? FRAME_BYTES_MAX : FRAME_BYTES_MAX_BEFORE_AUTH)
@@ -235,9 +254,9 @@ export class Connection {
     if (last !== undefined) this.#write(last)
     const now = this.#ports.clock.now()
     this.#state = { kind: 'established', session, peer, since: now, sinceWall: this.#ports.clock.wallTime() }
-    this.#timer[Symbol.dispose]()
+    this.#handshakeDeadline[Symbol.dispose]()
     this.#pulse = startPulse(now)
-    this.#watchPulse()
+    this.#watching.at(this.#pulse.dueAt)
     this.#ports.established(this, peer)
   }
 
@@ -252,27 +271,29 @@ export class Connection {
       this.#stream.close()
       const code = message.code === 'other' ? 'lost' : message.code
       this.#finish({ code, reason: `closed by the peer: ${message.reason}` })
-    } else if (message.kind !== 'heartbeat') {
+    } else if (message.kind === 'heartbeat') {
+      this.#hear(message.within)
+      if (message.wantsAnswer) this.#ports.asked(this)
+    } else {
       this.#ports.message(this, peer, message)
     }
   }
 
-  #watchPulse(): void {
-    const { clock } = this.#ports
-    this.#timer = atMoment(clock, this.#pulse.dueAt, () => {
-      const { verdicts, pulse } = checkPulse(this.#pulse, clock.now())
-      this.#pulse = pulse
-      this.#watchPulse()
-      for (const verdict of verdicts) this.#onVerdict(verdict)
-    })
+  #hear(promise?: Millis): void {
+    this.#pulse = heard(this.#pulse, this.#ports.clock.now(), promise)
+    if (this.#state.kind === 'established') this.#watching.at(this.#pulse.dueAt)
+  }
+
+  #watch(): void {
+    const { verdict, pulse } = checkPulse(this.#pulse, this.#ports.clock.now())
+    this.#pulse = pulse
+    this.#watching.at(pulse.dueAt)
+    if (verdict !== undefined) this.#onVerdict(verdict)
   }
 
   #onVerdict(verdict: PulseVerdict): void {
     if (this.#state.kind !== 'established') return
     switch (verdict) {
-      case 'beat':
-        this.#say({ kind: 'heartbeat' }, this.#state.session)
-        break
       case 'doubt':
         this.#ports.doubted(this, this.#state.peer)
         break
@@ -290,7 +311,6 @@ export class Connection {
 
   #write(payload: Uint8Array): void {
     const frame = encodeFrame(payload)
-    this.#pulse = { ...this.#pulse, sentAt: this.#ports.clock.now() }
     this.#traffic.bytesOut += frame.length
     this.#traffic.messagesOut += 1
     this.#stream.write(frame)

@@ -1,16 +1,18 @@
 /** All connections of this peer: accepts and dials, lets one live per other peer, and no more than there is room for. */
 import { admit, type HalfOpen, noneHalfOpen, release } from './admission.ts'
-import { millis, type PeerName } from './base/brand.ts'
+import { type Millis, millis, type PeerName } from './base/brand.ts'
 import type { Clock } from './base/clock.ts'
 import { formatIp, type Ip } from './base/ip.ts'
 import type { LogFields, Logger } from './base/log.ts'
 import type { Random } from './base/random.ts'
+import { Beats } from './beats.ts'
 import { Connection, type ConnectionPorts, type End, type EndCode, type Traffic } from './connection.ts'
 import type { DialEvent } from './dialer.ts'
 import { chooseConnection, type Rival } from './duplicates.ts'
 import { formatEndpoint, type Target } from './endpoint.ts'
 import type { FaultCode, Faults } from './faults.ts'
 import type { Authenticated, HandshakeOptions } from './handshake.ts'
+import { beatInterval } from './heartbeat.ts'
 import type { Liveness } from './liveness.ts'
 import type { GossipMessage } from './messages.ts'
 import { DEGREE_MAX, degreeWanted, type NeighbourView, surplusOf, whoMakesRoom } from './overlay.ts'
@@ -71,6 +73,7 @@ export class Links implements Disposable {
   readonly #established = new Map<PeerName, Connection>()
   /** Places that did not know the key they were dialled with last, and are to be offered our other one. */
   readonly #offerOther = new Set<string>()
+  readonly #beats: Beats
   #halfOpen: HalfOpen = noneHalfOpen
   #arrivals = 0
   /** The addresses in all records, for as long as these are the same. */
@@ -80,6 +83,7 @@ export class Links implements Disposable {
 
   constructor(ports: LinksPorts) {
     this.#ports = ports
+    this.#beats = new Beats({ clock: ports.clock, interval: () => this.#beatInterval() })
     this.#connectionPorts = {
       clock: ports.clock,
       handshake: ports.handshake,
@@ -87,7 +91,8 @@ export class Links implements Disposable {
       consolation: ({ code }) => (code === 'full' ? ports.referrals() : []),
       established: (connection, peer) => this.#onEstablished(connection, peer),
       message: (_connection, peer, message) => ports.message(peer.name, message),
-      doubted: (connection, peer) => this.#onDoubted(connection, peer),
+      asked: (connection) => this.#beats.beat(connection, false),
+      doubted: (connection, { name }) => this.#onDoubted(connection, name),
       ended: (connection, end) => this.#onEnded(connection, end),
     }
     this.seeker = new Seeker({
@@ -127,6 +132,12 @@ export class Links implements Disposable {
   /** Sends to a neighbour. False when it is none, or too slow. */
   send(to: PeerName, message: GossipMessage): boolean {
     return this.#established.get(to)?.send(message) ?? false
+  }
+
+  /** Another neighbour doubts this one. */
+  challenge(name: PeerName): void {
+    const connection = this.#established.get(name)
+    if (connection?.challenge() === true) this.#onDoubted(connection, name)
   }
 
   /** Whether a neighbour would take gossip now. */
@@ -169,6 +180,7 @@ export class Links implements Disposable {
   /** Says goodbye to all; nothing is dialled or accepted any more. */
   [Symbol.dispose](): void {
     this.#isClosed = true
+    this.#beats[Symbol.dispose]()
     this.seeker[Symbol.dispose]()
     for (const connection of [...this.#links.keys()]) connection.end({ code: 'closed', reason: 'the peer is shutting down' })
   }
@@ -249,10 +261,20 @@ export class Links implements Disposable {
     return undefined
   }
 
-  /** A host that answers has a process that is slow, or cannot be reached by this connection alone: we wait for it. */
-  #onDoubted(connection: Connection, peer: Authenticated): void {
-    const { recordOf } = this.#ports
-    const record = recordOf(peer.name)
+  /** Neighbours of ours that say they are this peer's as well. */
+  #common(name: PeerName): readonly PeerName[] {
+    const neighbours = this.#ports.recordOf(name)?.neighbours ?? []
+    return neighbours.map((neighbour) => neighbour.name).filter((other) => this.#established.has(other))
+  }
+
+  /**
+   * Who else is connected with it asks now, not when it misses a beat itself, and tells others in turn, once. A host that
+   * answers has a process that is slow, or cannot be reached by this connection alone: we wait for it.
+   */
+  #onDoubted(connection: Connection, name: PeerName): void {
+    for (const other of this.#common(name)) this.send(other, { kind: 'doubt', peer: name })
+    this.#beats.beat(connection, true)
+    const record = this.#ports.recordOf(name)
     const places = record?.addresses.map((address): Target => ({ host: formatIp(address), port: record.port })) ?? []
     this.seeker.ask(places, (isThere) => {
       if (isThere) connection.vouch()
@@ -260,11 +282,18 @@ export class Links implements Disposable {
     })
   }
 
+  /** How often to beat to each neighbour: rarely where those that miss us can tell each other. */
+  #beatInterval(): Millis {
+    const watchers = [...this.#established.keys()].map((name) => this.#common(name).length + 1)
+    return beatInterval(Math.min(...watchers))
+  }
+
   #onEstablished(connection: Connection, peer: Authenticated): void {
     const { log, up, changed } = this.#ports
     const link = this.#links.get(connection)
     this.#releaseHalfOpen(link)
     this.#established.set(peer.name, connection)
+    this.#beats.up(connection)
     if (link?.goal !== undefined) this.seeker.record(link.goal, { kind: 'established', peer: peer.name })
     log.info({ peer: peer.name, address: formatEndpoint(connection.remote) }, 'connection established')
     up(peer.name, connection.outbound)
@@ -276,6 +305,7 @@ export class Links implements Disposable {
     const { log, faults, down, changed } = this.#ports
     const link = this.#links.get(connection)
     this.#links.delete(connection)
+    this.#beats.down(connection)
     this.#releaseHalfOpen(link)
     this.#ended = addTraffic(this.#ended, connection.traffic)
     const fields: LogFields = {

@@ -26,7 +26,7 @@ import type { Listener } from './transport.ts'
 import { View } from './view.ts'
 
 /** Digests go to one neighbour this often, give or take a quarter: what eager news did not bring comes then. */
-const ANTI_ENTROPY_INTERVAL: Millis = seconds(5)
+const ANTI_ENTROPY_INTERVAL: Millis = seconds(10)
 /** News waits this long for more: what comes from several neighbours in a moment is sent on once. */
 const FLUSH_DELAY: Millis = millis(40)
 /** While a neighbour is too slow to take news. */
@@ -292,6 +292,10 @@ export class Mesh implements AsyncDisposable {
   #onMessage(from: PeerName, message: GossipMessage): void {
     if (message.kind === 'parcel') {
       this.#post.receive(from, message)
+      return
+    }
+    if (message.kind === 'doubt') {
+      this.#links.challenge(message.peer)
       return
     }
     const before = this.#peers.revision

@@ -2,14 +2,16 @@
  * What two connected peers say to each other, each message one frame: an array of a type number and its fields.
  * A message with more fields than we know is one of a later version, and its known fields are taken.
  */
+import { type Millis, millis, type PeerName } from './base/brand.ts'
+import { fromHex, toHex } from './base/bytes.ts'
 import { err, ok, type Result, unreachable } from './base/result.ts'
 import { decodeWire, describeWire, encodeWire, type WireValue } from './base/wire.ts'
 import { GOSSIP_MESSAGE_BYTES_MAX, KEY_LENGTH_MAX, OFFER_BYTES_MAX } from './gossip.ts'
 import { isPrintable, printable } from './text.ts'
 
 export type Message =
-  /** Nothing to say, but we live. */
-  | { readonly kind: 'heartbeat' }
+  /** The sender lives, and says so again within this time. It may want to hear the same at once. */
+  | { readonly kind: 'heartbeat'; readonly within: Millis; readonly wantsAnswer: boolean }
   /** The sender is closing the connection, and why: for people, and for programs. */
   | { readonly kind: 'bye'; readonly reason: string; readonly code: ByeCode }
   | GossipMessage
@@ -34,16 +36,18 @@ export type GossipMessage =
   | { readonly kind: 'summary'; readonly channel: string; readonly bytes: Uint8Array; readonly wantsOurs: boolean }
   /** A parcel for some peer, see `parcel.ts`; `hops` is how many more connections it may pass. */
   | { readonly kind: 'parcel'; readonly hops: number; readonly bytes: Uint8Array }
+  /** The sender hears nothing of a neighbour of both. */
+  | { readonly kind: 'doubt'; readonly peer: PeerName }
 
 /** The messages that are about the state of channels. */
-export type ChannelMessage = Exclude<GossipMessage, { kind: 'parcel' }>
+export type ChannelMessage = Exclude<GossipMessage, { kind: 'parcel' | 'doubt' }>
 
 export interface ChannelDigest {
   readonly channel: string
   readonly digest: Uint8Array
 }
 
-const Type = { heartbeat: 0, bye: 1, deltas: 2, digests: 3, summary: 4, parcel: 5, offers: 6, wants: 7 } as const
+const Type = { heartbeat: 0, bye: 1, deltas: 2, digests: 3, summary: 4, parcel: 5, offers: 6, wants: 7, doubt: 8 } as const
 const BYE_CODES: readonly ByeCode[] = ['other', 'full', 'surplus']
 
 const REASON_LENGTH_MAX = 200
@@ -56,6 +60,9 @@ const CHANNELS_MAX = 32
 const DIGEST_BYTES = 16
 /** A message of a part, with the envelope that a parcel puts around it. */
 const BODY_BYTES_MAX = GOSSIP_MESSAGE_BYTES_MAX + 1_024
+const NAME_BYTES = 8
+/** In milliseconds: an hour. */
+const WITHIN_MAX = 3_600_000
 const CHANNEL = /^[a-z][a-z0-9-]{0,31}$/
 
 /** A channel's name as it may appear on the wire. */
@@ -70,7 +77,7 @@ export function encodeMessage(message: Message): Uint8Array {
 function fieldsOf(message: Message): readonly WireValue[] {
   switch (message.kind) {
     case 'heartbeat':
-      return [Type.heartbeat]
+      return [Type.heartbeat, message.within, message.wantsAnswer]
     case 'bye':
       return [Type.bye, printable(message.reason, REASON_LENGTH_MAX), BYE_CODES.indexOf(message.code)]
     case 'deltas':
@@ -85,6 +92,8 @@ function fieldsOf(message: Message): readonly WireValue[] {
       return [Type.summary, message.channel, message.bytes, message.wantsOurs]
     case 'parcel':
       return [Type.parcel, message.hops, message.bytes]
+    case 'doubt':
+      return [Type.doubt, fromHex(message.peer)]
     default:
       return unreachable(message)
   }
@@ -98,7 +107,7 @@ export function decodeMessage(payload: Uint8Array): Result<Message, string> {
   const [type, ...fields] = decoded.value as readonly WireValue[]
   switch (type) {
     case Type.heartbeat:
-      return ok({ kind: 'heartbeat' })
+      return decodeHeartbeat(fields)
     case Type.bye:
       return decodeBye(fields)
     case Type.digests:
@@ -111,11 +120,18 @@ export function decodeMessage(payload: Uint8Array): Result<Message, string> {
       return decodeWants(fields)
     case Type.parcel:
       return decodeParcel(fields)
+    case Type.doubt:
+      return decodeDoubt(fields)
     case Type.summary:
       return decodeSummary(fields)
     default:
       return err(`of an unknown type ${describeWire(type)}`)
   }
+}
+
+function decodeHeartbeat([within, wantsAnswer]: readonly WireValue[]): Result<Message, string> {
+  if (typeof within !== 'number' || !(within >= 0 && within <= WITHIN_MAX)) return err('a heartbeat without a proper promise')
+  return ok({ kind: 'heartbeat', within: millis(within), wantsAnswer: wantsAnswer === true })
 }
 
 function decodeBye([reason, code]: readonly WireValue[]): Result<Message, string> {
@@ -174,6 +190,11 @@ function decodeParcel([hops, bytes]: readonly WireValue[]): Result<Message, stri
   if (typeof hops !== 'number' || !Number.isInteger(hops) || hops < 0 || hops > HOPS_MAX) return err('a parcel without proper hops')
   const wrong = wrongBody(bytes)
   return wrong === undefined ? ok({ kind: 'parcel', hops, bytes: bytes as Uint8Array }) : err(wrong)
+}
+
+function decodeDoubt([peer]: readonly WireValue[]): Result<Message, string> {
+  const isName = peer instanceof Uint8Array && peer.length === NAME_BYTES
+  return isName ? ok({ kind: 'doubt', peer: toHex(peer) as PeerName }) : err('a doubt without a proper name')
 }
 
 function wrongBody(bytes: WireValue): string | undefined {

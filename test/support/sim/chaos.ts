@@ -151,7 +151,7 @@ class World {
     const bytes = (): number => this.#members.reduce((sum, { host }) => sum + host.bytesIn + host.bytesOut, 0)
     const before = bytes()
     this.#cluster.clock.advance(seconds(20))
-    if ((bytes() - before) / 20 / this.#members.length > 500) this.violations.push('a mesh at rest is not quiet')
+    if ((bytes() - before) / 20 / this.#members.length > 1_000) this.violations.push('a mesh at rest is not quiet')
     if (this.#members.length > 1) {
       const degrees = this.#members.map(degree)
       const wanted = Math.min(8, this.#members.length - 1)

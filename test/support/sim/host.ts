@@ -13,6 +13,7 @@ const EPHEMERAL_PORT = 32_768
 
 export class SimHost {
   readonly address: Ipv4
+  /** On the wire: what streams carry, with the headers and acknowledgements of TCP. */
   bytesIn = 0
   bytesOut = 0
   writes = 0

@@ -5,6 +5,7 @@ import type { Endpoint } from '../../../mesh/endpoint.ts'
 import type { Stream, StreamHandler } from '../../../mesh/transport.ts'
 import type { SimHost } from './host.ts'
 import type { SimNetwork } from './network.ts'
+import { TcpCost } from './tcp-cost.ts'
 
 /** More than this on its way means that the other side is stuck: the stream is closed, as the TCP transport does. */
 const OUTBOX_BYTES_MAX = 8 * 1024 * 1024
@@ -18,6 +19,7 @@ export class SimStream implements Stream {
   readonly #host: SimHost
   /** What the other side has sent and we have not seen yet, in order; a string is why the stream ended. */
   readonly #inbox: (Uint8Array | string)[] = []
+  readonly #cost = new TcpCost()
   #other: SimStream | undefined
   #handler: StreamHandler | undefined
   #isEnded = false
@@ -59,7 +61,7 @@ export class SimStream implements Stream {
 
   write(bytes: Uint8Array): void {
     if (this.#isEnded) return
-    this.#host.bytesOut += bytes.length
+    this.#sent(this.#cost.write(bytes.length, this.#network.clock.now()))
     this.#host.writes += 1
     this.#backlogBytes += bytes.length
     this.#send(bytes)
@@ -107,11 +109,17 @@ export class SimStream implements Stream {
   }
 
   #receive(bytes: Uint8Array, handler: StreamHandler): void {
-    this.#host.bytesIn += bytes.length
+    this.#sent(this.#cost.receive(this.#network.clock.now()))
     if (this.#other !== undefined) this.#other.#backlogBytes -= bytes.length
     for (const piece of this.#network.pieces(bytes)) {
       if (!this.#isOver()) handler.received(piece)
     }
+  }
+
+  /** So much goes to the other side, on the wire. */
+  #sent(bytes: number): void {
+    this.#host.bytesOut += bytes
+    if (this.#other !== undefined) this.#other.#host.bytesIn += bytes
   }
 
   #isOver(): boolean {

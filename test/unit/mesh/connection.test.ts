@@ -70,6 +70,7 @@ async function scene({ unwanted, consolation = [], doubted = () => undefined }: 
     consolation: () => consolation,
     established: () => undefined,
     message: (_connection, _peer, message) => void received.push(message),
+    asked: (connection) => connection.beat(seconds(3)),
     doubted: (connection) => {
       doubtedAt.push(second())
       doubted(connection)
@@ -204,17 +205,18 @@ describe('who is proved, and then', () => {
     },
     {
       name: 'sends a frame that is not sealed',
-      bytes: () => encodeFrame(encodeMessage({ kind: 'heartbeat' })),
+      bytes: () => encodeFrame(encodeMessage({ kind: 'heartbeat', within: seconds(3), wantsAnswer: false })),
       end: { code: 'seal', reason: 'a frame was changed on its way, repeated or left out' },
     },
     {
       name: 'sends a frame of which a bit was changed on its way',
-      bytes: (side: Side) => withBitFlipped(side.frame(encodeMessage({ kind: 'heartbeat' })), 40),
+      bytes: (side: Side) => withBitFlipped(side.frame(encodeMessage({ kind: 'heartbeat', within: seconds(3), wantsAnswer: false })), 40),
       end: { code: 'seal', reason: 'a frame was changed on its way, repeated or left out' },
     },
     {
       name: 'leaves out a frame',
-      bytes: (side: Side) => side.frame(Uint8Array.of(1)) && side.frame(encodeMessage({ kind: 'heartbeat' })),
+      bytes: (side: Side) =>
+        side.frame(Uint8Array.of(1)) && side.frame(encodeMessage({ kind: 'heartbeat', within: seconds(3), wantsAnswer: false })),
       end: { code: 'seal', reason: 'a frame was changed on its way, repeated or left out' },
     },
   ])('$name is shown out', async ({ bytes, end }) => {
@@ -229,28 +231,31 @@ describe('who is proved, and then', () => {
     const stage = await scene()
     const side = shakeHands(stage)
     stage.clock.advance(seconds(80))
-    expect(stage.doubtedAt).toEqual([3])
+    expect(stage.doubtedAt).toEqual([6])
     expect(stage.connection.isDoubted).toBe(true)
     expect(stage.ended).toEqual([{ end: { code: 'silence', reason: 'the peer has fallen silent' }, at: 60 }])
-    expect(side.heard.map(({ kind }) => kind)).toEqual([...new Array(50).fill('heartbeat'), 'bye'])
+    expect(side.heard.map(({ kind }) => kind)).toEqual(['bye'])
   })
 
   test('falls silent is ended at once when its host does not answer either', async () => {
     const stage = await scene({ doubted: (connection) => connection.end({ code: 'silence', reason: 'no answer' }) })
     shakeHands(stage)
     stage.clock.advance(seconds(80))
-    expect(stage.ended).toEqual([{ end: { code: 'silence', reason: 'no answer' }, at: 3 }])
-    expect(stage.doubtedAt).toEqual([3])
+    expect(stage.ended).toEqual([{ end: { code: 'silence', reason: 'no answer' }, at: 6 }])
+    expect(stage.doubtedAt).toEqual([6])
   })
 
   test('falls silent is asked for every five seconds while its host answers, and lives on when it speaks', async () => {
     const stage = await scene({ doubted: (connection) => connection.vouch() })
     const side = shakeHands(stage)
     stage.clock.advance(seconds(20))
-    expect(stage.doubtedAt).toEqual([3, 8, 13, 18])
-    stage.stream.write(side.frame(encodeMessage({ kind: 'heartbeat' })))
+    expect(stage.doubtedAt).toEqual([6, 11, 16])
+    stage.stream.write(side.frame(encodeMessage({ kind: 'heartbeat', within: seconds(3), wantsAnswer: false })))
     stage.clock.advance(seconds(2))
     expect([stage.connection.isDoubted, stage.ended]).toEqual([false, []])
+    // It is watched as before.
+    stage.clock.advance(seconds(3))
+    expect(stage.doubtedAt).toEqual([6, 11, 16, 23])
   })
 
   test('is cut off is doubted the same', async () => {
@@ -258,18 +263,36 @@ describe('who is proved, and then', () => {
     shakeHands(stage)
     stage.network.cut(here, there)
     stage.clock.advance(seconds(80))
-    expect(stage.doubtedAt).toEqual([3])
+    expect(stage.doubtedAt).toEqual([6])
     expect(stage.ended.map(({ end }) => end.code)).toEqual(['silence'])
   })
 
-  test('beats itself is never doubted', async () => {
+  test('that somebody else doubts is doubted until it says something', async () => {
+    const stage = await scene()
+    const side = shakeHands(stage)
+    stage.clock.advance(seconds(1))
+    expect([stage.connection.challenge(), stage.connection.challenge(), stage.connection.isDoubted]).toEqual([true, false, true])
+    stage.stream.write(side.frame(encodeMessage({ kind: 'heartbeat', within: seconds(3), wantsAnswer: false })))
+    stage.clock.advance(seconds(0.1))
+    expect([stage.connection.isDoubted, stage.connection.challenge(), stage.doubtedAt]).toEqual([false, false, []])
+  })
+
+  test('asks whether we live is answered', async () => {
+    const stage = await scene()
+    const side = shakeHands(stage)
+    stage.stream.write(side.frame(encodeMessage({ kind: 'heartbeat', within: seconds(3), wantsAnswer: true })))
+    stage.clock.advance(seconds(0.1))
+    expect(side.heard).toEqual([{ kind: 'heartbeat', within: seconds(3), wantsAnswer: false }])
+  })
+
+  test('beats as it promised is never doubted', async () => {
     const stage = await scene()
     const side = shakeHands(stage)
     for (let beat = 0; beat < 50; beat += 1) {
       stage.clock.advance(seconds(2))
-      stage.stream.write(side.frame(encodeMessage({ kind: 'heartbeat' })))
+      stage.stream.write(side.frame(encodeMessage({ kind: 'heartbeat', within: seconds(3), wantsAnswer: false })))
     }
-    expect([stage.ended, stage.doubtedAt]).toEqual([[], []])
+    expect([stage.ended, stage.doubtedAt, side.heard]).toEqual([[], [], []])
   })
 
   test('is slow gets no more gossip than may wait for it, and all of it again when it has caught up', async () => {

@@ -8,7 +8,7 @@ import { decodeSpaceMessage, encodeSpaceMessage } from '../../../ipam/messages.t
 import { decodeDelta, encodeDelta } from '../../../ipam/ring-codec.ts'
 import { decodeSummary, ringSummary } from '../../../ipam/ring-digest.ts'
 import { ipv4, parseCidr } from '../../../mesh/base/address.ts'
-import { parsePeerName } from '../../../mesh/base/brand.ts'
+import { millis, parsePeerName } from '../../../mesh/base/brand.ts'
 import { concatBytes, toHex } from '../../../mesh/base/bytes.ts'
 import { systemClock } from '../../../mesh/base/clock.ts'
 import { encodeWire, type WireValue } from '../../../mesh/base/wire.ts'
@@ -96,7 +96,10 @@ const parcel = {
 const parcels = [parcel, { ...parcel, number: 2 ** 40, body: new Uint8Array(0) }].map((one) => sealParcel(one, alice, crypto))
 const digest = new Uint8Array(16).fill(7)
 const messages: readonly Message[] = [
-  { kind: 'heartbeat' },
+  { kind: 'heartbeat', within: millis(3_000), wantsAnswer: true },
+  { kind: 'offers', channel: 'peers', offers: [new Uint8Array(28)] },
+  { kind: 'wants', channel: 'peers', keys: ['0123456789abcdef'] },
+  { kind: 'doubt', peer: parsePeerName('0123456789abcdef') },
   { kind: 'bye', reason: 'tired', code: 'surplus' },
   { kind: 'deltas', channel: 'peers', deltas: records },
   { kind: 'digests', digests: ['peers', 'ring'].map((channel) => ({ channel, digest })) },

@@ -1,114 +1,186 @@
 /** When to beat, when to doubt, and when the other side counts as dead. */
+import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { type Millis, millis } from '../../../mesh/base/brand.ts'
-import { checkPulse, heard, isDoubted, type Pulse, startPulse, vouched } from '../../../mesh/heartbeat.ts'
+import {
+  beatInterval,
+  challenged,
+  checkPulse,
+  heard,
+  INTERVAL_MAX,
+  isDoubted,
+  nextBeat,
+  type Pulse,
+  startPulse,
+  vouched,
+} from '../../../mesh/heartbeat.ts'
 
-const NEVER = Number.MAX_SAFE_INTEGER
-
-function pulseOf({ sentAt = 0, heardAt = 0, doubtAt = heardAt + 3_000, dueAt = 0 }: Readonly<Partial<Record<keyof Pulse, number>>>): Pulse {
-  return { sentAt: millis(sentAt), heardAt: millis(heardAt), doubtAt: millis(doubtAt), dueAt: millis(dueAt) }
+interface Moments {
+  readonly phase?: Pulse['phase']
+  readonly heardAt?: number
+  readonly doubtAt?: number
+  readonly dueAt?: number
 }
 
-/** What a connection says at each look, as `time verdicts`, until one look after `end`; `event` may change the pulse before a look. */
-function watch(start: Pulse, end: number, event: (pulse: Pulse, now: Millis) => Pulse = (pulse) => pulse): readonly string[] {
+function pulseOf({ phase = 'quiet', heardAt = 0, doubtAt = 3_750, dueAt = doubtAt }: Moments): Pulse {
+  return { phase, heardAt: millis(heardAt), doubtAt: millis(doubtAt), dueAt: millis(dueAt) }
+}
+
+/** What a connection says at each look, as `time verdict`, until `end`; `react` may change the pulse after a look. */
+function watch(start: Pulse, end: number, react: (pulse: Pulse, now: Millis) => Pulse = (pulse) => pulse): readonly string[] {
   const seen: string[] = []
   let pulse = start
   while (pulse.dueAt <= end) {
     const now = pulse.dueAt
-    const checked = checkPulse(event(pulse, now), now)
-    if (checked.verdicts.length > 0) seen.push(`${now} ${checked.verdicts.join(' ')}`)
-    expect(checked.pulse.dueAt).toBeGreaterThan(checked.verdicts.includes('dead') ? 0 : now)
-    if (checked.verdicts.includes('dead')) break
-    pulse = checked.pulse
+    const checked = checkPulse(pulse, now)
+    if (checked.verdict !== undefined) seen.push(`${now} ${checked.verdict}`)
+    if (checked.verdict === 'dead') break
+    expect(checked.pulse.dueAt).toBeGreaterThan(now)
+    pulse = react(checked.pulse, now)
   }
   return seen
 }
 
 describe('a look at the pulse', () => {
   test.each([
-    { name: 'who just spoke need not beat', pulse: { sentAt: 900, heardAt: 900, dueAt: 1_200 }, now: 1_200, verdicts: [], next: 2_100 },
-    { name: 'a quiet time calls for a beat', pulse: { heardAt: 900, dueAt: 1_200 }, now: 1_200, verdicts: ['beat'], next: 2_400 },
-    { name: 'a moment less of it does not', pulse: { heardAt: 900, dueAt: 1_199 }, now: 1_199, verdicts: [], next: 1_200 },
-    { name: 'less than three seconds of silence are borne', pulse: { sentAt: 2_900, dueAt: 2_999 }, now: 2_999, verdicts: [], next: 3_000 },
-    { name: 'three call for a doubt', pulse: { sentAt: 2_900, dueAt: 3_000 }, now: 3_000, verdicts: ['doubt'], next: 4_100 },
+    { name: 'before the next beat is late calls for nothing', pulse: { dueAt: 3_749 }, now: 3_749, verdict: undefined, next: 3_750 },
+    { name: 'when it is calls for a doubt', pulse: {}, now: 3_750, verdict: 'doubt', next: 60_000 },
+    { name: 'bears with one that has just said something else', pulse: { heardAt: 3_700 }, now: 3_750, verdict: undefined, next: 4_450 },
+    { name: 'does not repeat a doubt', pulse: { phase: 'doubted', dueAt: 9_000 }, now: 9_000, verdict: undefined, next: 60_000 },
     {
-      name: 'beat and doubt may fall together',
-      pulse: { sentAt: 1_800, dueAt: 3_000 },
-      now: 3_000,
-      verdicts: ['beat', 'doubt'],
-      next: 4_200,
+      name: 'waits for one that was vouched for',
+      pulse: { phase: 'vouched', doubtAt: 9_000, dueAt: 8_000 },
+      now: 8_000,
+      verdict: undefined,
+      next: 9_000,
     },
-    { name: 'a doubt is not repeated', pulse: { sentAt: 8_900, doubtAt: NEVER, dueAt: 9_000 }, now: 9_000, verdicts: [], next: 10_100 },
+    { name: 'and not for longer', pulse: { phase: 'vouched', doubtAt: 9_000 }, now: 9_000, verdict: 'doubt', next: 60_000 },
     {
-      name: 'a minute of silence is death, whoever vouches',
-      pulse: { sentAt: 59_900, doubtAt: 62_000, dueAt: 60_000 },
+      name: 'takes a minute of silence for death, whoever vouches',
+      pulse: { phase: 'vouched', doubtAt: 62_000, dueAt: 60_000 },
       now: 60_000,
-      verdicts: ['dead'],
+      verdict: 'dead',
       next: 60_000,
     },
-    {
-      name: 'what we could not hear while we slept is not silence',
-      pulse: { dueAt: 1_200 },
-      now: 31_200,
-      verdicts: ['beat'],
-      next: 32_400,
-    },
-    { name: 'nor is it a minute of it', pulse: { dueAt: 1_200 }, now: 91_200, verdicts: ['beat'], next: 92_400 },
-    {
-      name: 'but it does not make up for real silence',
-      pulse: { sentAt: 2_900, doubtAt: 3_000, dueAt: 3_000 },
-      now: 9_000,
-      verdicts: ['beat', 'doubt'],
-      next: 10_200,
-    },
-    {
-      name: 'a check that is a little late has heard what there was',
-      pulse: { dueAt: 2_800 },
-      now: 3_100,
-      verdicts: ['beat', 'doubt'],
-      next: 4_300,
-    },
-  ])('$name', ({ pulse, now, verdicts, next }) => {
+    { name: 'after sleep first lets what has come be read', pulse: {}, now: 33_750, verdict: undefined, next: 34_050 },
+    { name: 'does not take a minute of sleep for one of silence', pulse: {}, now: 93_750, verdict: undefined, next: 94_050 },
+    { name: 'that is a little late is not sleep', pulse: {}, now: 4_000, verdict: 'doubt', next: 60_000 },
+  ] as const)('$name', ({ pulse, now, verdict, next }) => {
     const checked = checkPulse(pulseOf(pulse), millis(now))
-    expect([checked.verdicts, checked.pulse.dueAt]).toEqual([verdicts, next])
-  })
-
-  test('after sleep does not put a doubt off for longer than what was said last can', () => {
-    // It slept for a minute, and before it looked it read what had come meanwhile.
-    const awake = heard(pulseOf({ dueAt: 1_200 }), millis(61_200))
-    const { pulse } = checkPulse(awake, millis(61_200))
-    expect(watch(pulse, 70_000)).toContain('66200 doubt')
+    expect([checked.verdict, checked.pulse.dueAt]).toEqual([verdict, next])
   })
 })
 
-test('a connection on which nobody speaks beats, is doubted once after three seconds, and dies after a minute', () => {
-  const seen = watch(startPulse(millis(0)), 100_000)
-  expect(seen.slice(0, 5)).toEqual(['1200 beat', '2400 beat', '3000 doubt', '3600 beat', '4800 beat'])
-  expect(seen.filter((line) => line.includes('doubt'))).toHaveLength(1)
-  expect(seen.at(-1)).toBe('60000 beat dead')
+test('a connection on which nobody ever speaks is doubted after the longest promise, once, and dies after a minute', () => {
+  expect(watch(startPulse(millis(0)), 100_000)).toEqual(['6750 doubt', '60000 dead'])
 })
 
 test('one whose host is vouched for is doubted every five seconds, and dies all the same after a minute', () => {
-  const seen = watch(startPulse(millis(0)), 100_000, (pulse, now) => (isDoubted(pulse) ? vouched(pulse, now) : pulse))
-  const doubts = seen.filter((line) => line.includes('doubt')).map((line) => Number(line.split(' ')[0]))
-  // The look after a doubt is at most a heartbeat away.
-  for (const [at, doubt] of doubts.entries()) expect(doubt - (doubts[at - 1] ?? -2_000)).toBeGreaterThanOrEqual(5_000)
-  expect(doubts.length).toBeGreaterThanOrEqual(9)
-  expect(seen.at(-1)).toContain('dead')
+  const seen = watch(heard(startPulse(millis(0)), millis(0), millis(3_000)), 100_000, (pulse, now) =>
+    isDoubted(pulse) ? vouched(pulse, now) : pulse,
+  )
+  expect(seen.slice(0, 3)).toEqual(['3750 doubt', '8750 doubt', '13750 doubt'])
+  expect(seen.at(-1)).toBe('60000 dead')
 })
 
-test('one that says something every two seconds is never doubted', () => {
-  let spokenAt = 0
-  const seen = watch(startPulse(millis(0)), 100_000, (pulse, now) => {
-    if (now - spokenAt < 2_000) return pulse
-    spokenAt = now
-    return heard(pulse, now)
+test('who keeps its promises is never doubted, whatever it promises', () => {
+  fc.assert(
+    fc.property(fc.array(fc.record({ promise: fc.nat(6_000), late: fc.nat(700) }), { maxLength: 50 }), (beats) => {
+      let pulse = startPulse(millis(0))
+      let now = 0
+      let promise = 0
+      for (const beat of beats) {
+        now += promise + beat.late
+        while (pulse.dueAt <= now) {
+          const { verdict, pulse: next } = checkPulse(pulse, pulse.dueAt)
+          expect(verdict).toBeUndefined()
+          pulse = next
+        }
+        pulse = heard(pulse, millis(now), millis(beat.promise))
+        promise = beat.promise
+      }
+    }),
+    { seed: 1 },
+  )
+})
+
+test('a promise of for ever is believed for as long as any', () => {
+  expect(heard(startPulse(millis(0)), millis(1_000), millis(3_600_000)).doubtAt).toBe(1_000 + INTERVAL_MAX + 750)
+})
+
+test('what is no beat is no promise', () => {
+  const before = heard(startPulse(millis(0)), millis(1_000), millis(3_000))
+  expect(heard(before, millis(2_000))).toMatchObject({ heardAt: 2_000, doubtAt: before.doubtAt })
+})
+
+test('a doubt is over when something is heard, or the host is vouched for, and then it is looked at again soon', () => {
+  const doubted = checkPulse(pulseOf({}), millis(3_750)).pulse
+  const now = millis(4_000)
+  expect([doubted, heard(doubted, now), vouched(doubted, now)].map(isDoubted)).toEqual([true, false, false])
+  expect([heard(doubted, now).dueAt, vouched(doubted, now).dueAt]).toEqual([10_750, 9_000])
+})
+
+test.each([
+  { name: 'that has just spoken', pulse: { heardAt: 9_500 }, isChallenged: false },
+  { name: 'that has been quiet for a second', pulse: { heardAt: 9_000 }, isChallenged: true },
+  { name: 'whose host has answered', pulse: { phase: 'vouched' }, isChallenged: false },
+  { name: 'that we doubt ourselves', pulse: { phase: 'doubted' }, isChallenged: false },
+] as const)('the doubt of another neighbour about one $name counts: $isChallenged', ({ pulse, isChallenged }) => {
+  const after = challenged(pulseOf(pulse), millis(10_000))
+  expect(after === undefined ? false : isDoubted(after)).toBe(isChallenged)
+})
+
+test('the more neighbours can tell each other that they miss us, the less often each of them hears from us', () => {
+  expect([1, 4, 5, 6, 8, 9, 12, Number.POSITIVE_INFINITY].map(beatInterval)).toEqual([
+    3_000, 3_000, 3_750, 4_500, 6_000, 6_000, 6_000, 6_000,
+  ])
+})
+
+describe('the next beat', () => {
+  test('goes to who waits longest, spread evenly over the interval', () => {
+    const promises = new Map([
+      ['a', millis(9_000)],
+      ['b', millis(8_000)],
+      ['c', millis(8_500)],
+    ])
+    expect(nextBeat({ promises, lastAt: millis(3_000) }, millis(6_000))).toEqual({ to: 'b', at: 5_000 })
   })
-  expect(seen.every((line) => line.endsWith(' beat'))).toBe(true)
+
+  test('goes out sooner where one is promised sooner', () => {
+    expect(nextBeat({ promises: new Map([['a', millis(3_500)]]), lastAt: millis(3_000) }, millis(6_000))).toEqual({ to: 'a', at: 3_500 })
+  })
+
+  test('goes to nobody when there is nobody', () => {
+    expect(nextBeat({ promises: new Map(), lastAt: millis(0) }, millis(6_000))).toBeUndefined()
+  })
+
+  test('keeps every promise, whatever neighbours come and go', () => {
+    const step = fc.record({ interval: fc.integer({ min: 3_000, max: 6_000 }), peers: fc.integer({ min: 1, max: 12 }) })
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 10 }), (script) => {
+        let beats: PlayedBeats = { promises: new Map(), lastAt: millis(0) }
+        for (const { interval, peers } of script) beats = playBeats(beats, millis(interval), peers)
+      }),
+      { seed: 1 },
+    )
+  })
 })
 
-test('a doubt is over when something is heard, or the host is vouched for', () => {
-  const doubted = checkPulse(pulseOf({ sentAt: 2_900, dueAt: 3_000 }), millis(3_000)).pulse
-  expect([doubted, heard(doubted, millis(4_000)), vouched(doubted, millis(4_000))].map(isDoubted)).toEqual([true, false, false])
-  expect(vouched(doubted, millis(4_000)).doubtAt).toBe(9_000)
-})
+interface PlayedBeats {
+  readonly promises: ReadonlyMap<number, Millis>
+  readonly lastAt: Millis
+}
+
+/** Two rounds of beats to neighbours 0 to `peers`, some of which are new, and others gone. */
+function playBeats(before: PlayedBeats, interval: Millis, peers: number): PlayedBeats {
+  const promises = new Map<number, Millis>()
+  for (let key = 0; key < peers; key += 1) promises.set(key, before.promises.get(key) ?? millis(before.lastAt + INTERVAL_MAX))
+  let { lastAt } = before
+  for (let count = 0; count < 2 * peers; count += 1) {
+    const next = nextBeat({ promises, lastAt }, interval)
+    expect(next?.at).toBeLessThanOrEqual(promises.get(next?.to ?? 0) ?? 0)
+    lastAt = millis(Math.max(lastAt, next?.at ?? 0))
+    promises.set(next?.to ?? 0, millis(lastAt + interval))
+  }
+  return { promises, lastAt }
+}

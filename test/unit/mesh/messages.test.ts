@@ -1,6 +1,7 @@
 /** Messages between peers: every one survives the wire, nothing else passes for one. */
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import { millis } from '../../../mesh/base/brand.ts'
 import { seededRandom } from '../../../mesh/base/random.ts'
 import { encodeWire, type WireValue } from '../../../mesh/base/wire.ts'
 import { FRAME_BYTES_MAX } from '../../../mesh/framing.ts'
@@ -18,13 +19,20 @@ const parcel = { from: identity.name, to: identityOf(2, crypto).name, fromIncarn
 const channel = fc.stringMatching(/^[a-z][a-z0-9-]{0,31}$/)
 const bytes = fc.uint8Array({ maxLength: 100 })
 const message: fc.Arbitrary<Message> = fc.oneof(
-  fc.constant<Message>({ kind: 'heartbeat' }),
+  fc.record({
+    kind: fc.constant('heartbeat' as const),
+    within: fc.nat(3_600_000).map((within) => millis(within)),
+    wantsAnswer: fc.boolean(),
+  }),
   fc.record({
     kind: fc.constant('bye' as const),
     reason: fc.stringMatching(/^[ -~]{1,200}$/),
     code: fc.constantFrom('full' as const, 'surplus' as const, 'other' as const),
   }),
   fc.record({ kind: fc.constant('deltas' as const), channel, deltas: fc.array(bytes, { maxLength: 10 }) }),
+  fc.record({ kind: fc.constant('offers' as const), channel, offers: fc.array(fc.uint8Array({ maxLength: 64 }), { maxLength: 10 }) }),
+  fc.record({ kind: fc.constant('wants' as const), channel, keys: fc.array(fc.string({ maxLength: 64 }), { maxLength: 10 }) }),
+  fc.record({ kind: fc.constant('doubt' as const), peer: fc.constant(identity.name) }),
   fc.record({ kind: fc.constant('parcel' as const), hops: fc.integer({ min: 0, max: HOPS_MAX }), bytes }),
   fc.record({ kind: fc.constant('summary' as const), channel, bytes, wantsOurs: fc.boolean() }),
   fc.record({
@@ -84,7 +92,10 @@ test.each([
 })
 
 test('fields that a later version appends do no harm', () => {
-  expect(decodeMessage(encodeWire([0, 'more']))).toEqual({ ok: true, value: { kind: 'heartbeat' } })
+  expect(decodeMessage(encodeWire([0, 3_000, true, 'more']))).toEqual({
+    ok: true,
+    value: { kind: 'heartbeat', within: 3_000, wantsAnswer: true },
+  })
 })
 
 describe('refused', () => {
@@ -95,6 +106,23 @@ describe('refused', () => {
     { name: 'a bye without a reason', value: [1], error: 'a bye without a proper reason' },
     { name: 'a bye that forges a log line', value: [1, 'a\nb'], error: 'a bye without a proper reason' },
     { name: 'an unknown type of text', value: ['x'.repeat(100)], error: 'of an unknown type string' },
+    { name: 'a heartbeat that promises nothing', value: [0], error: 'a heartbeat without a proper promise' },
+    { name: 'a heartbeat that promises no time', value: [0, Number.NaN, true], error: 'a heartbeat without a proper promise' },
+    { name: 'a heartbeat that promises the past', value: [0, -1, true], error: 'a heartbeat without a proper promise' },
+    { name: 'offers without a channel', value: [6, undefined, []], error: 'without a proper channel' },
+    { name: 'offers that are one', value: [6, 'peers', new Uint8Array(3)], error: 'offers that are not a list of at most 1024' },
+    {
+      name: 'too many offers',
+      value: [6, 'peers', new Array(1_025).fill(new Uint8Array(1))],
+      error: 'offers that are not a list of at most 1024',
+    },
+    { name: 'an offer longer than any', value: [6, 'peers', [new Uint8Array(65)]], error: 'without a proper offer' },
+    { name: 'wants without a channel', value: [7, 1, []], error: 'without a proper channel' },
+    { name: 'too many wants', value: [7, 'peers', new Array(1_025).fill('a')], error: 'wants that are not a list of at most 1024' },
+    { name: 'a key longer than any', value: [7, 'peers', ['k'.repeat(65)]], error: 'without a proper key' },
+    { name: 'a key that is no text', value: [7, 'peers', [1]], error: 'without a proper key' },
+    { name: 'a doubt about nobody', value: [8], error: 'a doubt without a proper name' },
+    { name: 'a doubt about a longer name', value: [8, new Uint8Array(9)], error: 'a doubt without a proper name' },
     { name: 'deltas without a channel', value: [2, undefined, []], error: 'without a proper channel' },
     { name: 'a channel in capitals', value: [2, 'Peers', []], error: 'without a proper channel' },
     { name: 'deltas that are one', value: [2, 'peers', new Uint8Array(3)], error: 'deltas that are not a list' },
