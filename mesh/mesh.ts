@@ -29,6 +29,8 @@ import { View } from './view.ts'
 const ANTI_ENTROPY_INTERVAL: Millis = seconds(10)
 /** News waits this long for more: what comes from several neighbours in a moment is sent on once. */
 const FLUSH_DELAY: Millis = millis(40)
+/** And from one time to the next for each peer that there is: where much changes, it travels in fewer, longer messages. */
+const FLUSH_PAUSE_PER_PEER: Millis = millis(0.2)
 /** While a neighbour is too slow to take news. */
 const FLUSH_RETRY: Millis = millis(250)
 /** How often to look for connections that nobody needs. */
@@ -55,6 +57,7 @@ export class Mesh implements AsyncDisposable {
   readonly #notifying: Alarm
   #listener: Listener | undefined
   #supersessions = 0
+  #flushedAt = millis(0)
 
   private constructor(options: MeshOptions) {
     const { identity, crypto, clock, log, cluster, keyring, random } = options
@@ -317,10 +320,12 @@ export class Mesh implements AsyncDisposable {
   /** Sends what waits for each neighbour, after a moment in which more may come. */
   #flushSoon(delay: Millis): void {
     if (!(this.#channels.isWaiting || this.#channels.waiting().length > 0)) return
-    this.#flushing.at(millis(this.#options.clock.now() + delay))
+    const pause = FLUSH_PAUSE_PER_PEER * this.#view.others.length
+    this.#flushing.at(millis(Math.max(this.#options.clock.now() + delay, this.#flushedAt + pause)))
   }
 
   #flush(): void {
+    this.#flushedAt = this.#options.clock.now()
     for (const { to, message } of this.#channels.chase(this.#options.clock.now())) this.#sendNow(to, message)
     for (const name of this.#channels.waiting()) {
       if (!this.#links.isReady(name)) continue
