@@ -8,7 +8,7 @@ import type { Random } from './base/random.ts'
 import { Connection, type ConnectionPorts, type End, type EndCode, type Traffic } from './connection.ts'
 import type { DialEvent } from './dialer.ts'
 import { chooseConnection, type Rival } from './duplicates.ts'
-import { formatEndpoint, type Target } from './endpoint.ts'
+import { type Endpoint, formatEndpoint, type Target } from './endpoint.ts'
 import type { FaultCode, Faults } from './faults.ts'
 import type { Authenticated, HandshakeOptions } from './handshake.ts'
 import type { Liveness } from './liveness.ts'
@@ -33,8 +33,10 @@ export interface LinksPorts {
   readonly up: (name: PeerName, outbound: boolean) => void
   readonly down: (name: PeerName) => void
   readonly message: (name: PeerName, message: GossipMessage) => void
-  /** Whom one can turn to that we have no room for. */
-  readonly referrals: () => readonly GossipMessage[]
+  /** What one is told that is turned away. */
+  readonly consolation: (code: EndCode, peer: PeerName) => readonly GossipMessage[]
+  /** Another process, which was reached at `place` or came from there, has had our identity for longer. */
+  readonly yields: (place: Endpoint) => void
   /** Something that `statuses` tells has changed. */
   readonly changed: () => void
 }
@@ -55,6 +57,7 @@ const FAULT_OF_END: Readonly<Partial<Record<EndCode, FaultCode>>> = {
   key: 'handshake',
   proof: 'handshake',
   collision: 'collision',
+  copy: 'collision',
   timeout: 'timeout',
   silence: 'silence',
   frame: 'frame',
@@ -83,7 +86,7 @@ export class Links implements Disposable {
       clock: ports.clock,
       handshake: ports.handshake,
       admit: (connection, peer) => this.#admit(connection, peer),
-      consolation: ({ code }) => (code === 'full' ? ports.referrals() : []),
+      consolation: ({ code }, { name }) => ports.consolation(code, name),
       established: (connection, peer) => this.#onEstablished(connection, peer),
       message: (_connection, peer, message) => ports.message(peer.name, message),
       doubted: (connection, peer) => this.#onDoubted(connection, peer),
@@ -272,7 +275,7 @@ export class Links implements Disposable {
   }
 
   #onEnded(connection: Connection, end: End): void {
-    const { log, faults, down, changed } = this.#ports
+    const { log, faults, down, changed, yields } = this.#ports
     const link = this.#links.get(connection)
     this.#links.delete(connection)
     this.#releaseHalfOpen(link)
@@ -284,6 +287,7 @@ export class Links implements Disposable {
     }
     const fault = FAULT_OF_END[end.code]
     if (fault !== undefined) faults.report(fault, fields, end.reason)
+    if (end.code === 'copy') yields(connection.remote)
     const wasEstablished = link?.peer !== undefined && this.#established.get(link.peer) === connection
     if (link?.peer !== undefined && wasEstablished) {
       this.#established.delete(link.peer)

@@ -1,12 +1,14 @@
 /** The mesh: who the other peers are, connections with them, and gossip over these. One per process; everything else only configures it. */
 import { type Millis, millis, type PeerName, seconds } from './base/brand.ts'
 import { toHex } from './base/bytes.ts'
-import { atMoment } from './base/clock.ts'
+import { atMoment, everyAbout } from './base/clock.ts'
 import { WeftError } from './base/errors.ts'
 import { pick } from './base/random.ts'
 import { assert } from './base/result.ts'
 import { type ChannelMessage, Channels } from './channels.ts'
-import { formatTarget, type Target } from './endpoint.ts'
+import { elsewhere, nicknameAt } from './clones.ts'
+import type { EndCode } from './connection.ts'
+import { type Endpoint, formatTarget, type Target } from './endpoint.ts'
 import { countFaults, type Faults } from './faults.ts'
 import { GOSSIP_MESSAGE_BYTES_MAX, type GossipPart, type GossipPort } from './gossip.ts'
 import { INSTANCE_BYTES, PROTOCOL } from './handshake.ts'
@@ -54,14 +56,15 @@ export class Mesh implements AsyncDisposable {
   #notifying: Disposable | undefined
   #listener: Listener | undefined
   #supersessions = 0
+  #hasYielded = false
 
   private constructor(options: MeshOptions) {
     const { identity, crypto, clock, log, cluster, keyring, random } = options
-    const incarnation = Math.max(1, Math.floor(clock.wallTime()))
+    const startedAt = Math.max(1, Math.floor(clock.wallTime()))
     this.#options = options
     this.#facts = checkedFacts(options)
     this.#faults = countFaults(clock, log)
-    this.#peers = new Peers({ identity, crypto, incarnation })
+    this.#peers = new Peers({ identity, crypto, incarnation: startedAt })
     this.#channels = new Channels((peer, code, detail) => this.#faults.report(code, { peer }, detail))
     this.#channels.register(this.#peers)
     this.#publication = firstPublication(clock.now())
@@ -86,6 +89,8 @@ export class Mesh implements AsyncDisposable {
         keyring,
         incarnation: () => this.#peers.incarnation,
         instance: crypto.randomBytes(INSTANCE_BYTES),
+        startedAt,
+        heldSince: options.heldSince ?? startedAt,
       },
       records: () => this.#view.others,
       recordOf,
@@ -93,7 +98,8 @@ export class Mesh implements AsyncDisposable {
       up: (name, outbound) => this.#onUp(name, outbound),
       down: (name) => this.#onDown(name),
       message: (name, message) => this.#onMessage(name, message),
-      referrals: () => this.#referrals(),
+      consolation: (code, name) => this.#consolation(code, name),
+      yields: (place) => this.#yield(place),
       changed: () => this.#notify(),
     })
     this.#post = new Post({
@@ -234,7 +240,7 @@ export class Mesh implements AsyncDisposable {
   /** Tells all that we are leaving, says goodbye to the neighbours, and stops listening. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#listeners.clear()
-    this.#publishNow({ hasLeft: true })
+    if (!this.#hasYielded) this.#publishNow({ hasLeft: true })
     this.#flush()
     this.#links[Symbol.dispose]()
     this.#view[Symbol.dispose]()
@@ -261,18 +267,8 @@ export class Mesh implements AsyncDisposable {
     this.#publishSoon()
   }
 
-  /** Runs `task` again and again, never at quite the same interval: what all peers do must not fall together. */
   #repeat(interval: Millis, task: () => void): void {
-    const { clock, random } = this.#options
-    let timer: Disposable
-    const again = (): void => {
-      timer = clock.after(millis(interval * (0.75 + random() / 2)), () => {
-        again()
-        task()
-      })
-    }
-    again()
-    this.#timers.defer(() => timer[Symbol.dispose]())
+    this.#timers.use(everyAbout(this.#options.clock, interval, this.#options.random, task))
   }
 
   /** One round of anti-entropy, with a neighbour drawn by lot. */
@@ -323,22 +319,33 @@ export class Mesh implements AsyncDisposable {
     this.#flushSoon(FLUSH_RETRY)
   }
 
-  #referrals(): readonly GossipMessage[] {
-    const names = referrals(this.#view.others, (name) => this.#view.livenessOf(name) === 'alive', this.#options.random)
+  /** Who finds no room here hears of others to turn to, and who has a name that is taken hears where the other one is. */
+  #consolation(code: EndCode, name: PeerName): readonly GossipMessage[] {
+    if (code !== 'full' && code !== 'collision') return []
+    const isAlive = (other: PeerName): boolean => this.#view.livenessOf(other) === 'alive'
+    const names = code === 'full' ? referrals(this.#view.others, isAlive, this.#options.random) : [name]
     return [{ kind: 'deltas', channel: this.#peers.channel, deltas: this.#peers.tell(names).map(({ delta }) => delta) }]
   }
 
   /** A merge has changed the records, or met one of ours that we have not made. */
   #onRecords(): void {
-    const { supersessions } = this.#peers
+    const { supersessions, superseder } = this.#peers
     if (supersessions !== this.#supersessions) {
       this.#supersessions = supersessions
       if (supersessions > SUPERSESSIONS_TOLERATED) {
         this.#faults.report('collision', { peer: this.name }, 'peer name collision: records of ours come from elsewhere')
       }
+      if (superseder !== undefined) this.#links.seeker.visit(elsewhere(superseder, { ...this.#facts, port: this.port }))
       this.#publishSoon()
     }
     this.#view.reviewSoon()
+  }
+
+  /** From now on the name is the other process's alone. */
+  #yield(place: Endpoint): void {
+    if (this.#hasYielded) return
+    this.#hasYielded = true
+    this.#options.yields?.({ place, nickname: nicknameAt(place, this.#peers.superseder) })
   }
 
   /** Records, paths or the living have changed. */

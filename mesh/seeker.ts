@@ -102,6 +102,17 @@ export class Seeker implements Disposable {
     this.#asking.add(timer)
   }
 
+  /** Dials these places, but for those that have just failed: somebody may be there of whom no record of a peer tells. */
+  visit(targets: readonly Target[]): void {
+    if (this.#isClosed) return
+    const { now } = this.#now()
+    for (const target of targets) {
+      const key = formatTarget(target)
+      const attempt = this.#attempts.get(key)
+      if (attempt === undefined || (attempt.kind === 'waiting' && attempt.retryAt <= now)) this.#dial({ key, target, peer: undefined })
+    }
+  }
+
   record(place: string, event: DialEvent): void {
     this.#attempts = recordDial(this.#attempts, place, event, this.#now())
   }

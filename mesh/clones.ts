@@ -1,0 +1,38 @@
+/**
+ * Which of two live processes with one identity key keeps it. That both live is proved by a handshake between them, as
+ * its keys are made on the spot: no restart, no backup that was played back and no old record can look like it.
+ *
+ * The key is its who has had it where it is for longest: a copy of a state directory is younger than the original, even
+ * when the original's process was started later. Copies of whole disks do not show that; there the process that has run
+ * for longest keeps it.
+ */
+import { compareBytes } from './base/bytes.ts'
+import { formatIp } from './base/ip.ts'
+import type { Endpoint, Place } from './endpoint.ts'
+import type { PeerRecord } from './record.ts'
+
+/** What a process says of itself when it proves who it is. */
+export interface Tenure {
+  /** Wall time in milliseconds: since when its key is where it has it. */
+  readonly heldSince: number
+  /** Wall time in milliseconds, of its start. */
+  readonly startedAt: number
+  /** Random, made at start: no two processes have the same. */
+  readonly instance: Uint8Array
+}
+
+/** Whether `a` keeps the identity when `b` has it too. A total order: of any number of processes, one keeps it. */
+export function isElder(a: Tenure, b: Tenure): boolean {
+  return (a.heldSince - b.heldSince || a.startedAt - b.startedAt || compareBytes(a.instance, b.instance)) < 0
+}
+
+/** Where a record with our name says that its owner is, as far as that is not here: whoever lives there can prove who it is. */
+export function elsewhere({ addresses, port }: PeerRecord, here: Pick<PeerRecord, 'addresses' | 'port'>): readonly Place[] {
+  const others = port === here.port ? addresses.filter((address) => !here.addresses.includes(address)) : addresses
+  return others.map((address) => ({ host: formatIp(address), port }))
+}
+
+/** What the one at `place` calls itself, if `record` is of one who is there. */
+export function nicknameAt({ address }: Endpoint, record: PeerRecord | undefined): string | undefined {
+  return record?.addresses.includes(address) ? record.nickname : undefined
+}
