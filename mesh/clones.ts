@@ -8,7 +8,7 @@
  */
 import { compareBytes } from './base/bytes.ts'
 import { formatIp } from './base/ip.ts'
-import type { Endpoint, Place } from './endpoint.ts'
+import type { Place } from './endpoint.ts'
 import type { PeerRecord } from './record.ts'
 
 /** What a process says of itself when it proves who it is. */
@@ -30,9 +30,4 @@ export function isElder(a: Tenure, b: Tenure): boolean {
 export function elsewhere({ addresses, port }: PeerRecord, here: Pick<PeerRecord, 'addresses' | 'port'>): readonly Place[] {
   const others = port === here.port ? addresses.filter((address) => !here.addresses.includes(address)) : addresses
   return others.map((address) => ({ host: formatIp(address), port }))
-}
-
-/** What the one at `place` calls itself, if `record` is of one who is there. */
-export function nicknameAt({ address }: Endpoint, record: PeerRecord | undefined): string | undefined {
-  return record?.addresses.includes(address) ? record.nickname : undefined
 }

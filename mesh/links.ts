@@ -8,7 +8,7 @@ import type { Random } from './base/random.ts'
 import { Connection, type ConnectionPorts, type End, type EndCode, type Traffic } from './connection.ts'
 import type { DialEvent } from './dialer.ts'
 import { chooseConnection, type Rival } from './duplicates.ts'
-import { type Endpoint, formatEndpoint, type Target } from './endpoint.ts'
+import { formatEndpoint, type Target } from './endpoint.ts'
 import type { FaultCode, Faults } from './faults.ts'
 import type { Authenticated, HandshakeOptions } from './handshake.ts'
 import type { Liveness } from './liveness.ts'
@@ -35,8 +35,8 @@ export interface LinksPorts {
   readonly message: (name: PeerName, message: GossipMessage) => void
   /** What one is told that is turned away. */
   readonly consolation: (code: EndCode, peer: PeerName) => readonly GossipMessage[]
-  /** Another process, which was reached at `place` or came from there, has had our identity for longer. */
-  readonly yields: (place: Endpoint) => void
+  /** Another process, at this address, has had our identity for longer. */
+  readonly yields: (to: Ip) => void
   /** Something that `statuses` tells has changed. */
   readonly changed: () => void
 }
@@ -287,7 +287,7 @@ export class Links implements Disposable {
     }
     const fault = FAULT_OF_END[end.code]
     if (fault !== undefined) faults.report(fault, fields, end.reason)
-    if (end.code === 'copy') yields(connection.remote)
+    if (end.code === 'copy') yields(connection.remote.address)
     const wasEstablished = link?.peer !== undefined && this.#established.get(link.peer) === connection
     if (link?.peer !== undefined && wasEstablished) {
       this.#established.delete(link.peer)

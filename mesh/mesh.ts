@@ -3,12 +3,13 @@ import { type Millis, millis, type PeerName, seconds } from './base/brand.ts'
 import { toHex } from './base/bytes.ts'
 import { atMoment, everyAbout } from './base/clock.ts'
 import { WeftError } from './base/errors.ts'
+import type { Ip } from './base/ip.ts'
 import { pick } from './base/random.ts'
 import { assert } from './base/result.ts'
 import { type ChannelMessage, Channels } from './channels.ts'
-import { elsewhere, nicknameAt } from './clones.ts'
+import { elsewhere } from './clones.ts'
 import type { EndCode } from './connection.ts'
-import { type Endpoint, formatTarget, type Target } from './endpoint.ts'
+import { formatTarget, type Target } from './endpoint.ts'
 import { countFaults, type Faults } from './faults.ts'
 import { GOSSIP_MESSAGE_BYTES_MAX, type GossipPart, type GossipPort } from './gossip.ts'
 import { INSTANCE_BYTES, PROTOCOL } from './handshake.ts'
@@ -99,7 +100,7 @@ export class Mesh implements AsyncDisposable {
       down: (name) => this.#onDown(name),
       message: (name, message) => this.#onMessage(name, message),
       consolation: (code, name) => this.#consolation(code, name),
-      yields: (place) => this.#yield(place),
+      yields: (to) => this.#yield(to),
       changed: () => this.#notify(),
     })
     this.#post = new Post({
@@ -342,10 +343,10 @@ export class Mesh implements AsyncDisposable {
   }
 
   /** From now on the name is the other process's alone. */
-  #yield(place: Endpoint): void {
+  #yield(to: Ip): void {
     if (this.#hasYielded) return
     this.#hasYielded = true
-    this.#options.yields?.({ place, nickname: nicknameAt(place, this.#peers.superseder) })
+    this.#options.yields?.(to)
   }
 
   /** Records, paths or the living have changed. */

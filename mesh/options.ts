@@ -5,7 +5,7 @@ import type { Ip } from './base/ip.ts'
 import type { Logger } from './base/log.ts'
 import type { Random } from './base/random.ts'
 import type { CryptoSuite } from './crypto.ts'
-import type { Endpoint, Place, Target } from './endpoint.ts'
+import type { Place, Target } from './endpoint.ts'
 import type { Identity } from './identity.ts'
 import type { Keyring } from './keyring.ts'
 import { ADDRESSES_MAX, MTU_BYTES_MAX, MTU_BYTES_MIN, NICKNAME_LENGTH_MAX, ZONE_LENGTH_MAX } from './record.ts'
@@ -20,20 +20,12 @@ export interface MeshFacts {
   readonly zone: string | undefined
 }
 
-/** Another process with our identity key, which has had it for longer. */
-export interface Elder {
-  /** Where we met it. */
-  readonly place: Endpoint
-  /** As a record of it says, if one has come. */
-  readonly nickname: string | undefined
-}
-
 export interface MeshOptions extends MeshFacts {
   readonly identity: Identity
   /** Wall time since when the identity is where we have it, the start when not given: of two processes with one identity, that decides. */
   readonly heldSince?: number
-  /** Told once: ours is a copy of the identity of a living process. The mesh has to be disposed of, and started anew as somebody else. */
-  readonly yields?: (to: Elder) => void
+  /** Told once: ours is a copy of the identity of a living process at this address. This mesh is to end, and another to start as somebody else. */
+  readonly yields?: (to: Ip) => void
   /** 1 to 63 printable characters. */
   readonly nickname: string
   /** Only peers of the same cluster connect. */

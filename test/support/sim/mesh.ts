@@ -81,7 +81,7 @@ export class SimCluster {
 }
 
 /** 198.18.0.0/15 is for tests of networks (RFC 2544). */
-function simAddress(index: number): Ipv4 {
+export function simAddress(index: number): Ipv4 {
   return ipv4(0xc612_0000 + index)
 }
 
