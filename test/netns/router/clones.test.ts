@@ -4,9 +4,13 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { z } from 'zod'
+import { seconds } from '../../../mesh/base/brand.ts'
 import { hostName } from '../../../router/lab/names.ts'
 import { hostPaths } from '../../../router/lab/paths.ts'
 import { type TestLab, testLab } from '../../support/lab.ts'
+import { makeNetns } from '../../support/netns.ts'
+import { joinUnderlays, makeRouter } from '../../support/router.ts'
+import { until } from '../../support/until.ts'
 
 const LONG_MS = 120_000
 
@@ -70,6 +74,8 @@ test(
     expect(log.match(/this node has taken a new name/g)).toHaveLength(1)
     expect(readdirSync(join(c.state, 'ipam'))).toContain(`ipam.journal.of-${before.router.name}`)
 
+    expect(readFileSync(b.log, 'utf8')).toContain('another process runs with our identity key, as a copy of this node: it takes a new name')
+
     for (const pod of ['c1', 'c2']) await must(lab, 'pod add', 'c', pod)
     await expect
       .poll(async () => checkSchema.parse(JSON.parse((await lab.run('check', '--json')).stdout)), { timeout: 30_000, interval: 200 })
@@ -91,6 +97,43 @@ test(
     ])
     const used = [ofA, ofB, ofC].flatMap(({ ipam }) => ipam.allocations.map(({ address }) => address))
     expect(new Set(used).size).toBe(used.length)
+  },
+  LONG_MS,
+)
+
+test(
+  'a copy that was told to begin the ring by itself joins that of the original, and keeps its new name and its pods over restarts',
+  async () => {
+    await using hub = await makeNetns()
+    await using original = await makeRouter('192.0.2.1')
+    await using copy = await makeRouter('192.0.2.2')
+    await using pod = await makeNetns()
+    await joinUnderlays(hub, [original, copy])
+    original.start('--ipam-init', 'seed=self')
+    const before = await original.ready()
+    execFileSync('cp', ['-a', `${original.stateDirectory}/.`, copy.stateDirectory])
+    const first = copy.start('--ipam-init', 'seed=self', '192.0.2.1')
+    const isRenamed = async () => {
+      const report = await copy.snapshot().catch(() => undefined)
+      return report?.ready && report.router.name !== before.router.name ? report : undefined
+    }
+    const renamed = await until('the copy is ready under another name', isRenamed, seconds(20))
+    expect(renamed.ipam.faults).toEqual([])
+    expect(renamed.ipam.owners.map(({ name }) => name).sort()).toEqual([before.router.name, renamed.router.name].sort())
+    expect((await original.ready()).router.name).toBe(before.router.name)
+    const { answer } = await copy.cni('ADD', pod, 'c1')
+    const address = answer?.ips?.[0]?.address.replace('/32', '') ?? ''
+    await until('the host of the original reaches the pod', () =>
+      original.ns.exec('ping', '-c', '1', '-W', '1', address).catch(() => undefined),
+    )
+
+    first.child.kill('SIGKILL')
+    await first.ended
+    const second = copy.start('--ipam-init', 'seed=self', '192.0.2.1')
+    const again = await copy.ready()
+    expect([again.router.name, again.router.formerly]).toEqual([renamed.router.name, renamed.router.formerly])
+    expect(again.ipam.allocations).toContainEqual(expect.objectContaining({ address }))
+    expect(second.log()).not.toContain('takes a new name')
   },
   LONG_MS,
 )
