@@ -14,7 +14,7 @@
  *
  * With the second message the acceptor introduces itself, with the third the dialler, each sealed to the other alone:
  *
- *   introduction = [public key, proof, instance, incarnation, v min, v max, held since, started at]
+ *   introduction = [public key, proof, instance, incarnation, v min, v max, had pods, started at]
  *                                                                                (MessagePack; later versions may add)
  *   proof        = Ed25519(domain ‖ static key of Noise)
  *
@@ -72,8 +72,8 @@ export interface Authenticated {
 /**
  * Why a handshake failed, for programs:
  * - `self`: we have reached ourselves
- * - `collision`: another process uses our key, and is the younger of the two
- * - `copy`: another process uses our key, and has done so for longer: ours is the copy
+ * - `collision`: another process uses our key, and is to give it up
+ * - `copy`: another process uses our key, and is to keep it: ours is the copy
  * - `foreign`: not a peer of this cluster, or it speaks nothing that we do
  * - `key`: it has another secret of the cluster than the one offered
  * - `proof`: it lacks the secret, or is not who it says
@@ -305,10 +305,10 @@ function versionText({ min, max }: Versions): string {
   return min === max ? `version ${min}` : `versions ${min} to ${max}`
 }
 
-function introduce({ identity, crypto, instance, incarnation, heldSince, startedAt }: HandshakeOptions): Uint8Array {
+function introduce({ identity, crypto, instance, incarnation, hadPods, startedAt }: HandshakeOptions): Uint8Array {
   const { keys, dataKeys } = identity
   const proof = crypto.sign(concatBytes([PROOF_DOMAIN, dataKeys.publicKey]), keys)
-  return encodeWire([keys.publicKey, proof, instance, incarnation(), PROTOCOL.min, PROTOCOL.max, heldSince, startedAt])
+  return encodeWire([keys.publicKey, proof, instance, incarnation(), PROTOCOL.min, PROTOCOL.max, hadPods, startedAt])
 }
 
 type Met =
@@ -337,7 +337,7 @@ function meetOurKey(theirs: Tenure, ours: Tenure): Met {
   if (isElder(theirs, ours)) {
     return { kind: 'unwanted', code: 'copy', reason: `${words}, and has for longer: this node is the copy, and takes a new name` }
   }
-  return { kind: 'unwanted', code: 'collision', reason: `${words}, as a copy of this node: it takes a new name` }
+  return { kind: 'unwanted', code: 'collision', reason: `${words}, as a copy of this node: that one takes a new name` }
 }
 
 interface Introduction extends Tenure {
@@ -351,10 +351,11 @@ interface Introduction extends Tenure {
 function readIntroduction(payload: Uint8Array): Introduction | undefined {
   const decoded = decodeWire(payload)
   if (!decoded.ok || !Array.isArray(decoded.value)) return undefined
-  const [publicKey, proof, instance, incarnation, min, max, heldSince, startedAt] = decoded.value as readonly WireValue[]
+  const [publicKey, proof, instance, incarnation, min, max, hadPods, startedAt] = decoded.value as readonly WireValue[]
   if (!isBytes(publicKey, PUBLIC_KEY_BYTES) || !isBytes(proof, SIGNATURE_BYTES) || !isBytes(instance, INSTANCE_BYTES)) return undefined
-  if (!isCount(incarnation) || !isCount(min) || !isCount(max) || !isCount(heldSince) || !isCount(startedAt)) return undefined
-  return { publicKey, proof, instance, incarnation, versions: { min, max }, heldSince, startedAt }
+  if (!isCount(incarnation) || !isCount(min) || !isCount(max)) return undefined
+  if (typeof hadPods !== 'boolean' || !isCount(startedAt)) return undefined
+  return { publicKey, proof, instance, incarnation, versions: { min, max }, hadPods, startedAt }
 }
 
 function isBytes(value: WireValue, length: number): value is Uint8Array {

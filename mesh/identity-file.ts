@@ -3,7 +3,6 @@
  * is an error for a person to look at, never a reason to become somebody else. The one reason is that somebody else is us:
  * see clones.ts.
  */
-import { stat } from 'node:fs/promises'
 import { fromHex, toHex } from './base/bytes.ts'
 import { WeftError } from './base/errors.ts'
 import { type CryptoSuite, SEED_BYTES } from './crypto.ts'
@@ -32,20 +31,6 @@ export async function replaceIdentity(path: string, crypto: CryptoSuite): Promis
   const { identity, text } = make(crypto)
   await replacePrivateFile(path, text, crypto)
   return identity
-}
-
-/**
- * Since when the identity is where it is, as wall time in milliseconds: a copy of the file is younger, whatever copied it.
- * File systems that do not note when a file was made tell of its last change, which nobody can set back either.
- * @throws {WeftError} STATE
- */
-export async function identityHeldSince(path: string): Promise<number> {
-  try {
-    const { birthtimeMs, ctimeMs } = await stat(path)
-    return Math.max(0, Math.floor(birthtimeMs > 0 ? birthtimeMs : ctimeMs))
-  } catch (cause) {
-    throw new WeftError('STATE', `cannot read the identity key ${path}`, { cause })
-  }
 }
 
 /** Undefined when there is no such file. */

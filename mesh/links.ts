@@ -35,7 +35,7 @@ export interface LinksPorts {
   readonly message: (name: PeerName, message: GossipMessage) => void
   /** What one is told that is turned away. */
   readonly consolation: (code: EndCode, peer: PeerName) => readonly GossipMessage[]
-  /** Another process, at this address, has had our identity for longer. */
+  /** Another process, at this address, is to keep our identity. */
   readonly yields: (to: Ip) => void
   /** Something that `statuses` tells has changed. */
   readonly changed: () => void

@@ -91,7 +91,7 @@ export class Mesh implements AsyncDisposable {
         incarnation: () => this.#peers.incarnation,
         instance: crypto.randomBytes(INSTANCE_BYTES),
         startedAt,
-        heldSince: options.heldSince ?? startedAt,
+        hadPods: options.hadPods ?? false,
       },
       records: () => this.#view.others,
       recordOf,

@@ -22,8 +22,8 @@ export interface MeshFacts {
 
 export interface MeshOptions extends MeshFacts {
   readonly identity: Identity
-  /** Wall time since when the identity is where we have it, the start when not given: of two processes with one identity, that decides. */
-  readonly heldSince?: number
+  /** Pods have addresses of this node already: of two processes with one identity, that decides. */
+  readonly hadPods?: boolean
   /** Told once: ours is a copy of the identity of a living process at this address. This mesh is to end, and another to start as somebody else. */
   readonly yields?: (to: Ip) => void
   /** 1 to 63 printable characters. */

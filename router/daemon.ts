@@ -13,7 +13,6 @@ import type { Logger } from '../mesh/base/log.ts'
 import { systemRandom } from '../mesh/base/random.ts'
 import { loadCrypto } from '../mesh/crypto.ts'
 import { formatTarget, parseTarget, type Target } from '../mesh/endpoint.ts'
-import { identityHeldSince } from '../mesh/identity-file.ts'
 import { Mesh } from '../mesh/mesh.ts'
 import { netTransport } from '../mesh/transport-net.ts'
 import { advertisedAddresses } from './addresses.ts'
@@ -21,14 +20,14 @@ import type { Snapshot } from './api/contract.ts'
 import type { ApiPorts } from './api/handlers.ts'
 import { ApiServer } from './api/server.ts'
 import type { CliIo } from './cli/io.ts'
-import { apiSocketPath, cniSocketPath, identityPath, ipamDirectory, knownPeersPath, pendingDirectory } from './cli/paths.ts'
+import { apiSocketPath, cniSocketPath, ipamDirectory, knownPeersPath, pendingDirectory } from './cli/paths.ts'
 import { VERSION } from './cli/version.ts'
 import { startCni } from './cni/start.ts'
 import type { Config } from './config.ts'
 import { Datapath } from './datapath/datapath.ts'
 import { destinationsOf } from './datapath/destinations.ts'
 import { findUnderlay, type PassInput } from './datapath/pass.ts'
-import { Pods } from './datapath/pods.ts'
+import { attachedPods, Pods } from './datapath/pods.ts'
 import type { Underlay } from './datapath/underlay.ts'
 import { type FormerName, giveUpName, loadName } from './former-name.ts'
 import { Netlink } from './kernel/netlink.ts'
@@ -98,7 +97,7 @@ async function startRouter({ config, targets, log }: Life, yields: (to: Ip) => v
   const mesh = starting.use(
     await Mesh.start({
       identity,
-      heldSince: await identityHeldSince(identityPath(config.stateDirectory)),
+      hadPods: (await attachedPods(netlink, ipam)).size > 0,
       yields,
       nickname: config.nickname,
       cluster: config.cluster,

@@ -74,7 +74,9 @@ test(
     expect(log.match(/this node has taken a new name/g)).toHaveLength(1)
     expect(readdirSync(join(c.state, 'ipam'))).toContain(`ipam.journal.of-${before.router.name}`)
 
-    expect(readFileSync(b.log, 'utf8')).toContain('another process runs with our identity key, as a copy of this node: it takes a new name')
+    expect(readFileSync(b.log, 'utf8')).toContain(
+      'another process runs with our identity key, as a copy of this node: that one takes a new name',
+    )
 
     for (const pod of ['c1', 'c2']) await must(lab, 'pod add', 'c', pod)
     await expect

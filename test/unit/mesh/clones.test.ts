@@ -8,7 +8,7 @@ import { bareRecord } from '../../support/mesh-records.ts'
 
 /** Of few values, so that many are equal. */
 const anyTenure: fc.Arbitrary<Tenure> = fc.record({
-  heldSince: fc.nat(2),
+  hadPods: fc.boolean(),
   startedAt: fc.nat(2),
   instance: fc.uint8Array({ minLength: 16, maxLength: 16 }),
 })
@@ -40,11 +40,11 @@ test('a process is not its own elder', () => {
   )
 })
 
-const base: Tenure = { heldSince: 100, startedAt: 500, instance: new Uint8Array(16).fill(5) }
+const base: Tenure = { hadPods: true, startedAt: 500, instance: new Uint8Array(16).fill(5) }
 
 test.each([
-  { name: 'who has it there for longer, though its process started later', younger: { ...base, heldSince: 101, startedAt: 400 } },
-  { name: 'whose process started first, when the disk was copied as a whole', younger: { ...base, startedAt: 501 } },
+  { name: 'on whom pods depend, though it started later', younger: { ...base, hadPods: false, startedAt: 400 } },
+  { name: 'who started first, when pods depend on both', younger: { ...base, startedAt: 501 } },
   { name: 'the lesser instance, when all else is equal', younger: { ...base, instance: new Uint8Array(16).fill(6) } },
 ])('$name keeps it', ({ younger }) => {
   expect([isElder(base, younger), isElder(younger, base)]).toEqual([true, false])

@@ -28,7 +28,7 @@ function optionsOf(index: number): HandshakeOptions {
     cluster: 'c',
     keyring: keyringOf(1, crypto),
     instance: new Uint8Array(16).fill(index),
-    heldSince: 1,
+    hadPods: true,
     startedAt: 1,
     incarnation: () => index,
   }

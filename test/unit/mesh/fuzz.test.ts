@@ -205,7 +205,7 @@ describe('of spoilt bytes', () => {
       cluster: 'c',
       keyring: keyringOf(1, crypto),
       instance: new Uint8Array(16).fill(index),
-      heldSince: 1,
+      hadPods: true,
       startedAt: 1,
       incarnation: () => index,
     })

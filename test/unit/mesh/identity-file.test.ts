@@ -1,11 +1,10 @@
 /** The identity file: made once, kept private, never silently replaced. */
-import { execFileSync } from 'node:child_process'
-import { chmod, mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, truncate, writeFile } from 'node:fs/promises'
+import { chmod, mkdtemp, readdir, readFile, rm, stat, symlink, truncate, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { dirname, join } from 'node:path'
+import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { loadCrypto } from '../../../mesh/crypto.ts'
-import { identityHeldSince, loadOrCreateIdentity, replaceIdentity } from '../../../mesh/identity-file.ts'
+import { loadOrCreateIdentity, replaceIdentity } from '../../../mesh/identity-file.ts'
 
 const crypto = await loadCrypto()
 let folder = ''
@@ -43,24 +42,6 @@ test('another identity takes the place of the first in one step, and is as priva
   expect(await loadOrCreateIdentity(path, crypto)).toEqual(second)
   expect((await stat(path)).mode & 0o777).toBe(0o600)
   expect(await readdir(join(folder, 'state'))).toEqual(['identity'])
-})
-
-test.each(['cp -a', 'cp', 'tar'])('a copy is younger than the original, however it was copied: %s', async (tool) => {
-  await loadOrCreateIdentity(path, crypto)
-  const since = await identityHeldSince(path)
-  expect(Math.abs(Date.now() - since)).toBeLessThan(10_000)
-  const copy = join(folder, 'copy')
-  await mkdir(copy)
-  // What a copy is made of has other times than the copy, if the clock has gone on.
-  await new Promise((resolve) => setTimeout(resolve, 20))
-  if (tool.startsWith('cp')) execFileSync('sh', ['-c', `${tool} ${path} ${copy}`])
-  else execFileSync('sh', ['-c', `tar -C ${dirname(path)} -cf - identity | tar -C ${copy} -xpf -`])
-  expect(await identityHeldSince(join(copy, 'identity'))).toBeGreaterThan(since)
-  expect(await identityHeldSince(path)).toBe(since)
-})
-
-test('since when there is an identity that is not there cannot be told', async () => {
-  await expect(identityHeldSince(path)).rejects.toMatchObject({ code: 'STATE' })
 })
 
 describe('is an error, and the file stays as it is', () => {

@@ -157,8 +157,7 @@ describe('what cannot be reached is told in Weave Net\u2019s words', () => {
     const clone = await start('clone', { identity, targets: [targetOf(a)] })
     const failed = await until('the dial has failed', () => clone.connections().find(({ state }) => state === 'failed'))
     expect(failed).toMatchObject({
-      reason:
-        'peer name collision: another process runs with our identity key, and has for longer: this node is the copy, and takes a new name',
+      reason: 'peer name collision: another process runs with our identity key, and it is the original: this node takes a new name',
     })
     expect(await until('both have counted it', () => a.status().faults.collision)).toBeGreaterThan(0)
   })
