@@ -46,9 +46,12 @@ function rangesOf({ ipam }: Report, name: string): number {
   return ipam.entries.filter(({ peer }) => peer === name).reduce((sum, { size }) => sum + size, 0)
 }
 
-test(
-  'the copy takes a new name, the original keeps its own with its ranges and pods, and all pods talk',
-  async () => {
+test.each([
+  { name: 'runs', isStopped: false },
+  { name: 'is down, but not its pods, until the copy has started', isStopped: true },
+])(
+  'the copy of a router that $name takes a new name, the original keeps its own with its ranges and pods, and all pods talk',
+  async ({ isStopped }) => {
     await using lab = await testLab()
     await must(lab, 'up', '--hosts', '3')
     const [b, c] = [hostPaths(lab.name, hostName(1)), hostPaths(lab.name, hostName(2))]
@@ -56,7 +59,12 @@ test(
     for (const pod of ['c1', 'c2']) await must(lab, 'pod del', pod)
     await must(lab, 'kill', 'c')
     execFileSync('sh', ['-c', 'rm -r "$1" && cp -a "$0" "$1"', b.state, c.state])
+    if (isStopped) await must(lab, 'kill', 'b')
     await must(lab, 'start', 'c')
+    if (isStopped) {
+      expect((await reportOf(lab, 'c')).router.name).toBe(before.router.name)
+      await must(lab, 'start', 'b')
+    }
 
     const isRenamed = async (): Promise<boolean> => {
       const report = await reportOf(lab, 'c').catch(() => undefined)
