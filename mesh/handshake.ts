@@ -335,7 +335,7 @@ function meetOurKey(theirs: Tenure, ours: Tenure): Met {
   if (bytesEqual(theirs.instance, ours.instance)) return { kind: 'unwanted', code: 'self', reason: 'cannot connect to ourself' }
   const words = 'peer name collision: another process runs with our identity key'
   if (isElder(theirs, ours)) {
-    return { kind: 'unwanted', code: 'copy', reason: `${words}, and has for longer: this node is the copy, and takes a new name` }
+    return { kind: 'unwanted', code: 'copy', reason: `${words}, and it is the original: this node takes a new name` }
   }
   return { kind: 'unwanted', code: 'collision', reason: `${words}, as a copy of this node: that one takes a new name` }
 }
