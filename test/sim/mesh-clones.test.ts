@@ -35,11 +35,11 @@ class Cluster extends SimCluster {
   }
 
   /** Lets time pass; whoever has been told to starts anew, as somebody else. */
-  async heal(isDone: () => boolean): Promise<Millis> {
+  async heal(isDone: () => boolean, within: Millis = HEALED_WITHIN): Promise<Millis> {
     const start = this.clock.now()
     const handled = new Set<number>()
     for (;;) {
-      this.until(() => isDone() || this.yielded.some((index) => !handled.has(index)), HEALED_WITHIN)
+      this.until(() => isDone() || this.yielded.some((index) => !handled.has(index)), within)
       const copies = this.yielded.filter((index) => !handled.has(index))
       if (copies.length === 0) return (this.clock.now() - start) as Millis
       for (const index of copies) {
@@ -156,3 +156,38 @@ describe.each(SEEDS)('nobody takes a new name, seed %i', (seed) => {
     expect(cluster.yielded).toEqual([])
   })
 })
+
+function messages(peers: readonly SimPeer[]): number {
+  return peers.reduce((sum, { mesh }) => sum + mesh.status().traffic.messagesOut, 0)
+}
+
+test.each(SEEDS.slice(0, 10))(
+  'two that cannot reach each other go on as they are, are named, and cost the others little, seed %i',
+  async (seed) => {
+    const cluster = new Cluster(seed)
+    await cluster.grow(4)
+    const others = cluster.all.slice(0, 3)
+    const rest = (): number => {
+      cluster.clock.advance(seconds(20))
+      const before = messages(others)
+      cluster.clock.advance(seconds(120))
+      return messages(others) - before
+    }
+    const atRest = rest()
+    cluster.network.cut(simAddress(4), simAddress(5))
+    const copy = await cluster.run(5, [1, 2, 4], { identityOf: 4 })
+    expect(rest()).toBeLessThan(5 * atRest)
+    expect(cluster.all.some(({ mesh }) => (mesh.status().faults.collision ?? 0) > 0)).toBe(true)
+    // Each of the others has one connection with that name, never two.
+    for (const { mesh } of others) {
+      const names = mesh.connections().map((connection) => (connection.state === 'established' ? connection.name : connection.state))
+      expect(names.filter((name) => name === copy.mesh.name)).toHaveLength(1)
+      expect(mesh.peers()).toHaveLength(4)
+    }
+    expect(cluster.yielded).toEqual([])
+    cluster.network.healAll()
+    // They try each other's places again after pauses of up to a minute.
+    await cluster.heal(() => cluster.isWhole(), seconds(120))
+    expect(cluster.yielded).toEqual([5])
+  },
+)
