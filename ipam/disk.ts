@@ -63,6 +63,26 @@ export function openDisk(directory: string): Disk {
   }
 }
 
+/**
+ * Moves the journal of `directory` out of the way, to the path that it returns; undefined when there is none.
+ * @throws {WeftError} STATE when a router uses it, or it cannot be moved.
+ */
+export function setJournalAside(directory: string, ending: string): string | undefined {
+  const path = join(directory, JOURNAL)
+  const aside = `${path}.${ending}`
+  if (!existsSync(path)) return undefined
+  const lock = takeLock(directory)
+  try {
+    renameSync(path, aside)
+    syncDirectory(directory)
+    return aside
+  } catch (cause) {
+    throw new WeftError('STATE', `cannot move ${path} to ${aside}`, { cause })
+  } finally {
+    lock.close()
+  }
+}
+
 function takeLock(directory: string): DatabaseSync {
   const path = join(directory, LOCK)
   closeSync(openSync(path, 'a', 0o600))
@@ -118,7 +138,7 @@ class FileDisk implements Disk {
     }
     if (this.#file !== undefined) closeSync(this.#file)
     this.#file = file
-    this.#syncDirectory()
+    syncDirectory(this.#directory)
   }
 
   truncate(size: number): void {
@@ -148,15 +168,15 @@ class FileDisk implements Disk {
     if (this.#file === undefined) throw new Error(`${this.path} is not open`)
     return this.#file
   }
+}
 
-  /** So that the new name survives a power loss too. */
-  #syncDirectory(): void {
-    const directory = openSync(this.#directory, 'r')
-    try {
-      fsyncSync(directory)
-    } finally {
-      closeSync(directory)
-    }
+/** So that a new name survives a power loss too. */
+function syncDirectory(directory: string): void {
+  const file = openSync(directory, 'r')
+  try {
+    fsyncSync(file)
+  } finally {
+    closeSync(file)
   }
 }
 

@@ -60,7 +60,7 @@ export interface ConnectionPorts {
   /** The other side is proved; an `End` turns it away. */
   readonly admit: (connection: Connection, peer: Authenticated) => End | undefined
   /** What one that is turned away is told all the same. */
-  readonly consolation: (end: End) => readonly GossipMessage[]
+  readonly consolation: (end: End, peer: Authenticated) => readonly GossipMessage[]
   readonly established: (connection: Connection, peer: Authenticated) => void
   readonly message: (connection: Connection, peer: Authenticated, message: GossipMessage) => void
   /** The other side wants to hear that we live: to be answered by `beat`. */
@@ -245,7 +245,7 @@ export class Connection {
     if (unwanted !== undefined) {
       // Who accepted is taken for established by the other side, and can say why not; who dialled just withdraws.
       if (!this.outbound) {
-        for (const message of [...this.#ports.consolation(unwanted), byeOf(unwanted)]) this.#say(message, session)
+        for (const message of [...this.#ports.consolation(unwanted, peer), byeOf(unwanted)]) this.#say(message, session)
       }
       session[Symbol.dispose]()
       this.end(unwanted)

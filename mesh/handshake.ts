@@ -14,7 +14,8 @@
  *
  * With the second message the acceptor introduces itself, with the third the dialler, each sealed to the other alone:
  *
- *   introduction = [public key, proof, instance, incarnation, v min, v max]      (MessagePack; later versions may add)
+ *   introduction = [public key, proof, instance, incarnation, v min, v max, had pods, started at]
+ *                                                                                (MessagePack; later versions may add)
  *   proof        = Ed25519(domain ‖ static key of Noise)
  *
  * So whoever dials learns whom it has reached before it commits itself. A refusal is a hint for people, as nobody can
@@ -24,6 +25,7 @@ import type { PeerName } from './base/brand.ts'
 import { bytesEqual, concatBytes, toHex } from './base/bytes.ts'
 import { assert, unreachable } from './base/result.ts'
 import { decodeWire, encodeWire, type WireValue } from './base/wire.ts'
+import { isElder, type Tenure } from './clones.ts'
 import { type CryptoSuite, PUBLIC_KEY_BYTES, SIGNATURE_BYTES } from './crypto.ts'
 import { type Identity, peerNameOf } from './identity.ts'
 import { type ClusterKey, decodeKeyId, encodeKeyId, findKey, KEY_ID_BYTES, type KeyId, type Keyring } from './keyring.ts'
@@ -41,8 +43,8 @@ export const PROTOCOL: Versions = { min: 2, max: 2 }
 
 export const INSTANCE_BYTES = 16
 
-/** What one process brings to all its handshakes. */
-export interface HandshakeOptions {
+/** What one process brings to all its handshakes. Its `instance`, of `INSTANCE_BYTES`, tells it from a copy of it. */
+export interface HandshakeOptions extends Tenure {
   readonly identity: Identity
   readonly crypto: CryptoSuite
   /** Peers of another cluster are turned away. */
@@ -51,8 +53,6 @@ export interface HandshakeOptions {
   readonly keyring: () => Keyring
   /** Which key to dial with, if there are two; the primary one when not given. */
   readonly offer?: 'primary' | 'other'
-  /** `INSTANCE_BYTES` random bytes, made at start: tells us from a copy of us. */
-  readonly instance: Uint8Array
   /** At this moment: it grows when an earlier life of ours turns up. */
   readonly incarnation: () => number
 }
@@ -72,12 +72,13 @@ export interface Authenticated {
 /**
  * Why a handshake failed, for programs:
  * - `self`: we have reached ourselves
- * - `collision`: another process uses our key
+ * - `collision`: another process uses our key, and is to give it up
+ * - `copy`: another process uses our key, and is to keep it: ours is the copy
  * - `foreign`: not a peer of this cluster, or it speaks nothing that we do
  * - `key`: it has another secret of the cluster than the one offered
  * - `proof`: it lacks the secret, or is not who it says
  */
-export type HandshakeCode = 'self' | 'collision' | 'foreign' | 'key' | 'proof'
+export type HandshakeCode = 'self' | 'collision' | 'copy' | 'foreign' | 'key' | 'proof'
 
 /** Each is used once: `stepHandshake` gives the next one. */
 export type HandshakeState =
@@ -183,7 +184,7 @@ function onAnswer(
   if (met.kind === 'unwanted') {
     // Who runs with our key is to hear of it too.
     const [state, effects] = reject(noise, met.code, met.reason)
-    const isOurKey = met.code === 'self' || met.code === 'collision'
+    const isOurKey = ['self', 'collision', 'copy'].includes(met.code)
     return [state, [...(isOurKey ? [{ kind: 'send', payload: last.value } as const] : []), ...effects]]
   }
   return finish(noise, met, last.value)
@@ -304,10 +305,10 @@ function versionText({ min, max }: Versions): string {
   return min === max ? `version ${min}` : `versions ${min} to ${max}`
 }
 
-function introduce({ identity, crypto, instance, incarnation }: HandshakeOptions): Uint8Array {
+function introduce({ identity, crypto, instance, incarnation, hadPods, startedAt }: HandshakeOptions): Uint8Array {
   const { keys, dataKeys } = identity
   const proof = crypto.sign(concatBytes([PROOF_DOMAIN, dataKeys.publicKey]), keys)
-  return encodeWire([keys.publicKey, proof, instance, incarnation(), PROTOCOL.min, PROTOCOL.max])
+  return encodeWire([keys.publicKey, proof, instance, incarnation(), PROTOCOL.min, PROTOCOL.max, hadPods, startedAt])
 }
 
 type Met =
@@ -315,27 +316,33 @@ type Met =
   | { readonly kind: 'unwanted'; readonly code: HandshakeCode; readonly reason: string }
 
 /** Who it is that has introduced itself over `noise`. */
-function meet(noise: NoiseHandshake, payload: Uint8Array, { identity, crypto, instance }: HandshakeOptions): Met {
+function meet(noise: NoiseHandshake, payload: Uint8Array, options: HandshakeOptions): Met {
+  const { identity, crypto } = options
   const theirs = readIntroduction(payload)
   if (theirs === undefined) return { kind: 'unwanted', code: 'foreign', reason: 'introduces itself in a way that we do not know' }
   const name = peerNameOf(theirs.publicKey, crypto)
   if (!crypto.verify(theirs.proof, concatBytes([PROOF_DOMAIN, noise.remoteStatic]), theirs.publicKey)) {
     return { kind: 'unwanted', code: 'proof', reason: `has not proved to be ${name}` }
   }
-  if (bytesEqual(theirs.publicKey, identity.keys.publicKey)) {
-    return bytesEqual(theirs.instance, instance)
-      ? { kind: 'unwanted', code: 'self', reason: 'cannot connect to ourself' }
-      : { kind: 'unwanted', code: 'collision', reason: 'peer name collision: another process runs with our identity key' }
-  }
+  if (bytesEqual(theirs.publicKey, identity.keys.publicKey)) return meetOurKey(theirs, options)
   const version = commonVersion(theirs.versions)
   if (version === undefined) return { kind: 'unwanted', code: 'foreign', reason: versionWords(theirs.versions) }
   return { kind: 'peer', peer: { name, instance: toHex(theirs.instance), incarnation: theirs.incarnation, version } }
 }
 
-interface Introduction {
+/** Both come to opposite answers, so that one of them takes a new name. */
+function meetOurKey(theirs: Tenure, ours: Tenure): Met {
+  if (bytesEqual(theirs.instance, ours.instance)) return { kind: 'unwanted', code: 'self', reason: 'cannot connect to ourself' }
+  const words = 'peer name collision: another process runs with our identity key'
+  if (isElder(theirs, ours)) {
+    return { kind: 'unwanted', code: 'copy', reason: `${words}, and it is the original: this node takes a new name` }
+  }
+  return { kind: 'unwanted', code: 'collision', reason: `${words}, as a copy of this node: that one takes a new name` }
+}
+
+interface Introduction extends Tenure {
   readonly publicKey: Uint8Array
   readonly proof: Uint8Array
-  readonly instance: Uint8Array
   readonly incarnation: number
   readonly versions: Versions
 }
@@ -344,10 +351,11 @@ interface Introduction {
 function readIntroduction(payload: Uint8Array): Introduction | undefined {
   const decoded = decodeWire(payload)
   if (!decoded.ok || !Array.isArray(decoded.value)) return undefined
-  const [publicKey, proof, instance, incarnation, min, max] = decoded.value as readonly WireValue[]
+  const [publicKey, proof, instance, incarnation, min, max, hadPods, startedAt] = decoded.value as readonly WireValue[]
   if (!isBytes(publicKey, PUBLIC_KEY_BYTES) || !isBytes(proof, SIGNATURE_BYTES) || !isBytes(instance, INSTANCE_BYTES)) return undefined
   if (!isCount(incarnation) || !isCount(min) || !isCount(max)) return undefined
-  return { publicKey, proof, instance, incarnation, versions: { min, max } }
+  if (typeof hadPods !== 'boolean' || !isCount(startedAt)) return undefined
+  return { publicKey, proof, instance, incarnation, versions: { min, max }, hadPods, startedAt }
 }
 
 function isBytes(value: WireValue, length: number): value is Uint8Array {

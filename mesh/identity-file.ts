@@ -1,12 +1,13 @@
 /**
  * The file that keeps this node's identity key. It is made once, on first start; a file that is there but not right
- * is an error for a person to look at, never a reason to become somebody else.
+ * is an error for a person to look at, never a reason to become somebody else. The one reason is that somebody else is us:
+ * see clones.ts.
  */
 import { fromHex, toHex } from './base/bytes.ts'
 import { WeftError } from './base/errors.ts'
 import { type CryptoSuite, SEED_BYTES } from './crypto.ts'
 import { type Identity, identityFromSeed } from './identity.ts'
-import { createPrivateFile, readPrivateFile } from './private-file.ts'
+import { createPrivateFile, readPrivateFile, replacePrivateFile } from './private-file.ts'
 
 /** One line: this word, the name (which checks the key), the seed in hex. */
 const FORMAT = /^weft-identity-1 ([0-9a-f]{16}) ([0-9a-f]{64})\n$/
@@ -20,6 +21,16 @@ const FILE_BYTES_MAX = 128
  */
 export async function loadOrCreateIdentity(path: string, crypto: CryptoSuite): Promise<Identity> {
   return (await load(path, crypto)) ?? (await create(path, crypto))
+}
+
+/**
+ * Puts a new identity in the place of the one at `path`, whose key is lost.
+ * @throws {WeftError} STATE when it cannot be written.
+ */
+export async function replaceIdentity(path: string, crypto: CryptoSuite): Promise<Identity> {
+  const { identity, text } = make(crypto)
+  await replacePrivateFile(path, text, crypto)
+  return identity
 }
 
 /** Undefined when there is no such file. */
@@ -41,10 +52,14 @@ function parse(text: string, path: string, crypto: CryptoSuite): Identity {
 }
 
 async function create(path: string, crypto: CryptoSuite): Promise<Identity> {
-  const seed = crypto.randomBytes(SEED_BYTES)
-  const { name } = identityFromSeed(seed, crypto)
-  await createPrivateFile(path, `weft-identity-1 ${name} ${toHex(seed)}\n`, crypto)
+  await createPrivateFile(path, make(crypto).text, crypto)
   const identity = await load(path, crypto)
   if (identity === undefined) throw new WeftError('STATE', `the identity key ${path} has vanished`)
   return identity
+}
+
+function make(crypto: CryptoSuite): { readonly identity: Identity; readonly text: string } {
+  const seed = crypto.randomBytes(SEED_BYTES)
+  const identity = identityFromSeed(seed, crypto)
+  return { identity, text: `weft-identity-1 ${identity.name} ${toHex(seed)}\n` }
 }

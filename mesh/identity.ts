@@ -1,4 +1,4 @@
-/** Who a peer is: an Ed25519 key, and the name that follows from it. Nothing of the machine enters it, so clones of a machine do not collide. */
+/** Who a peer is: an Ed25519 key, and the name that follows from it. Nothing of the machine enters it, so clones of a machine do not collide, unless they were cloned with it: see clones.ts. */
 import { type PeerName, parsePeerName } from './base/brand.ts'
 import { concatBytes, toHex } from './base/bytes.ts'
 import { type CryptoSuite, SEED_BYTES, type SigningKeys } from './crypto.ts'

@@ -36,8 +36,10 @@ export interface LinksPorts {
   /** @param isLost neither side has parted from the other one. */
   readonly down: (name: PeerName, isLost: boolean) => void
   readonly message: (name: PeerName, message: GossipMessage) => void
-  /** Whom one can turn to that we have no room for. */
-  readonly referrals: () => readonly GossipMessage[]
+  /** What one is told that is turned away. */
+  readonly consolation: (code: EndCode, peer: PeerName) => readonly GossipMessage[]
+  /** Another process, at this address, is to keep our identity. */
+  readonly yields: (to: Ip) => void
   /** Something that `statuses` tells has changed. */
   readonly changed: () => void
 }
@@ -58,6 +60,7 @@ const FAULT_OF_END: Readonly<Partial<Record<EndCode, FaultCode>>> = {
   key: 'handshake',
   proof: 'handshake',
   collision: 'collision',
+  copy: 'collision',
   timeout: 'timeout',
   silence: 'silence',
   frame: 'frame',
@@ -88,7 +91,7 @@ export class Links implements Disposable {
       clock: ports.clock,
       handshake: ports.handshake,
       admit: (connection, peer) => this.#admit(connection, peer),
-      consolation: ({ code }) => (code === 'full' ? ports.referrals() : []),
+      consolation: ({ code }, { name }) => ports.consolation(code, name),
       established: (connection, peer) => this.#onEstablished(connection, peer),
       message: (_connection, peer, message) => ports.message(peer.name, message),
       asked: (connection) => this.#beats.beat(connection, false),
@@ -302,7 +305,7 @@ export class Links implements Disposable {
   }
 
   #onEnded(connection: Connection, end: End): void {
-    const { log, faults, down, changed } = this.#ports
+    const { log, faults, down, changed, yields } = this.#ports
     const link = this.#links.get(connection)
     this.#links.delete(connection)
     this.#beats.down(connection)
@@ -315,6 +318,7 @@ export class Links implements Disposable {
     }
     const fault = FAULT_OF_END[end.code]
     if (fault !== undefined) faults.report(fault, fields, end.reason)
+    if (end.code === 'copy') yields(connection.remote.address)
     const wasEstablished = link?.peer !== undefined && this.#established.get(link.peer) === connection
     if (link?.peer !== undefined && wasEstablished) {
       this.#established.delete(link.peer)

@@ -1,14 +1,18 @@
 /** The mesh: who the other peers are, connections with them, and gossip over these. One per process; everything else only configures it. */
-
 import { Alarm } from './base/alarm.ts'
-import { type Millis, millis, type PeerName, seconds } from './base/brand.ts'
+import { type Millis, type PeerName, seconds } from './base/brand.ts'
 import { toHex } from './base/bytes.ts'
+import { everyAbout } from './base/clock.ts'
 import { WeftError } from './base/errors.ts'
+import type { Ip } from './base/ip.ts'
 import { pick } from './base/random.ts'
 import { assert } from './base/result.ts'
 import { Channels } from './channels.ts'
+import { elsewhere } from './clones.ts'
+import type { EndCode } from './connection.ts'
 import { formatTarget, type Target } from './endpoint.ts'
 import { countFaults, type Faults } from './faults.ts'
+import { Flow } from './flow.ts'
 import { GOSSIP_MESSAGE_BYTES_MAX, type GossipPart, type GossipPort } from './gossip.ts'
 import { INSTANCE_BYTES, PROTOCOL } from './handshake.ts'
 import { keyIdsOf } from './keyring.ts'
@@ -27,12 +31,6 @@ import { View } from './view.ts'
 
 /** Digests go to one neighbour this often, give or take a quarter: what eager news did not bring comes then. */
 const ANTI_ENTROPY_INTERVAL: Millis = seconds(10)
-/** News waits this long for more: what comes from several neighbours in a moment is sent on once. */
-const FLUSH_DELAY: Millis = millis(40)
-/** And from one time to the next for each peer that there is: where much changes, it travels in fewer, longer messages. */
-const FLUSH_PAUSE_PER_PEER: Millis = millis(0.2)
-/** While a neighbour is too slow to take news. */
-const FLUSH_RETRY: Millis = millis(250)
 /** How often to look for connections that nobody needs. */
 const TRIM_INTERVAL: Millis = seconds(8)
 /** Targets are what people type, or the nodes of a cluster. */
@@ -53,24 +51,23 @@ export class Mesh implements AsyncDisposable {
   #facts: MeshFacts
   #publication: Publication
   readonly #publishing: Alarm
-  readonly #flushing: Alarm
+  readonly #flow: Flow
   readonly #notifying: Alarm
   #listener: Listener | undefined
   #supersessions = 0
-  #flushedAt = millis(0)
+  #hasYielded = false
 
   private constructor(options: MeshOptions) {
     const { identity, crypto, clock, log, cluster, keyring, random } = options
-    const incarnation = Math.max(1, Math.floor(clock.wallTime()))
+    const startedAt = Math.max(1, Math.floor(clock.wallTime()))
     this.#options = options
     this.#facts = checkedFacts(options)
     this.#faults = countFaults(clock, log)
-    this.#peers = new Peers({ identity, crypto, incarnation, read: options.readRecord })
+    this.#peers = new Peers({ identity, crypto, incarnation: startedAt, read: options.readRecord })
     this.#channels = new Channels((peer, code, detail) => this.#faults.report(code, { peer }, detail))
     this.#channels.register(this.#peers)
     this.#publication = firstPublication(clock.now())
     this.#publishing = this.#timers.use(new Alarm(clock, () => this.#onPublish()))
-    this.#flushing = this.#timers.use(new Alarm(clock, () => this.#flush()))
     this.#notifying = this.#timers.use(new Alarm(clock, () => this.#tell()))
     this.#view = new View({
       clock,
@@ -93,6 +90,8 @@ export class Mesh implements AsyncDisposable {
         keyring,
         incarnation: () => this.#peers.incarnation,
         instance: crypto.randomBytes(INSTANCE_BYTES),
+        startedAt,
+        hadPods: options.hadPods ?? false,
       },
       records: () => this.#view.others,
       recordOf,
@@ -100,9 +99,19 @@ export class Mesh implements AsyncDisposable {
       up: (name, outbound) => this.#onUp(name, outbound),
       down: (name, isLost) => this.#onDown(name, isLost),
       message: (name, message) => this.#onMessage(name, message),
-      referrals: () => this.#referrals(),
+      consolation: (code, name) => this.#consolation(code, name),
+      yields: (to) => this.#yield(to),
       changed: () => this.#notify(),
     })
+    this.#flow = this.#timers.use(
+      new Flow({
+        clock,
+        channels: this.#channels,
+        peers: () => this.#view.others.length,
+        isReady: (name) => this.#links.isReady(name),
+        send: (to, message) => this.#sendNow(to, message),
+      }),
+    )
     this.#post = new Post({
       identity,
       crypto,
@@ -158,7 +167,7 @@ export class Mesh implements AsyncDisposable {
       broadcast: (delta) => {
         assert(delta.length <= GOSSIP_MESSAGE_BYTES_MAX, `a delta of ${channel} fits into a message`)
         this.#channels.spread(channel, [{ key: undefined, delta }])
-        this.#flushSoon(FLUSH_DELAY)
+        this.#flow.soon()
       },
       send: (to, bytes) => {
         assert(bytes.length <= GOSSIP_MESSAGE_BYTES_MAX, `a message of ${channel} fits into one of ours`)
@@ -241,8 +250,8 @@ export class Mesh implements AsyncDisposable {
   /** Tells all that we are leaving, says goodbye to the neighbours, and stops listening. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#listeners.clear()
-    this.#publishNow({ hasLeft: true })
-    this.#flush()
+    if (!this.#hasYielded) this.#publishNow({ hasLeft: true })
+    this.#flow.flush()
     this.#links[Symbol.dispose]()
     this.#view[Symbol.dispose]()
     this.#timers[Symbol.dispose]()
@@ -268,18 +277,8 @@ export class Mesh implements AsyncDisposable {
     this.#publishSoon(isUrgent)
   }
 
-  /** Runs `task` again and again, never at quite the same interval: what all peers do must not fall together. */
   #repeat(interval: Millis, task: () => void): void {
-    const { clock, random } = this.#options
-    let timer: Disposable
-    const again = (): void => {
-      timer = clock.after(millis(interval * (0.75 + random() / 2)), () => {
-        again()
-        task()
-      })
-    }
-    again()
-    this.#timers.defer(() => timer[Symbol.dispose]())
+    this.#timers.use(everyAbout(this.#options.clock, interval, this.#options.random, task))
   }
 
   /** One round of anti-entropy, with a neighbour drawn by lot. */
@@ -303,7 +302,7 @@ export class Mesh implements AsyncDisposable {
     }
     const before = this.#peers.revision
     for (const answer of this.#channels.receive(from, message, this.#options.clock.now())) this.#sendNow(answer.to, answer.message)
-    this.#flushSoon(FLUSH_DELAY)
+    this.#flow.soon()
     if (this.#peers.revision !== before) this.#onRecords()
   }
 
@@ -317,40 +316,34 @@ export class Mesh implements AsyncDisposable {
     if (!this.#links.send(to, message)) this.#faults.report('backlog', { peer: to }, 'gossip for it was dropped')
   }
 
-  /** Sends what waits for each neighbour, after a moment in which more may come. */
-  #flushSoon(delay: Millis): void {
-    if (!(this.#channels.isWaiting || this.#channels.waiting().length > 0)) return
-    const pause = FLUSH_PAUSE_PER_PEER * this.#view.others.length
-    this.#flushing.at(millis(Math.max(this.#options.clock.now() + delay, this.#flushedAt + pause)))
-  }
-
-  #flush(): void {
-    this.#flushedAt = this.#options.clock.now()
-    for (const { to, message } of this.#channels.chase(this.#options.clock.now())) this.#sendNow(to, message)
-    for (const name of this.#channels.waiting()) {
-      if (!this.#links.isReady(name)) continue
-      for (const message of this.#channels.take(name)) this.#sendNow(name, message)
-    }
-    this.#flushSoon(FLUSH_RETRY)
-  }
-
-  #referrals(): readonly GossipMessage[] {
-    const names = referrals(this.#view.others, (name) => this.#view.livenessOf(name) === 'alive', this.#options.random)
-    const deltas = names.flatMap((name) => this.#peers.tell(name)?.delta ?? [])
+  /** Who finds no room here hears of others to turn to, and who has a name that is taken hears where the other one is. */
+  #consolation(code: EndCode, name: PeerName): readonly GossipMessage[] {
+    if (code !== 'full' && code !== 'collision') return []
+    const isAlive = (other: PeerName): boolean => this.#view.livenessOf(other) === 'alive'
+    const names = code === 'full' ? referrals(this.#view.others, isAlive, this.#options.random) : [name]
+    const deltas = names.flatMap((one) => this.#peers.tell(one)?.delta ?? [])
     return [{ kind: 'deltas', channel: this.#peers.channel, deltas }]
   }
 
   /** A merge has changed the records, or met one of ours that we have not made. */
   #onRecords(): void {
-    const { supersessions } = this.#peers
+    const { supersessions, superseder } = this.#peers
     if (supersessions !== this.#supersessions) {
       this.#supersessions = supersessions
       if (supersessions > SUPERSESSIONS_TOLERATED) {
         this.#faults.report('collision', { peer: this.name }, 'peer name collision: records of ours come from elsewhere')
       }
+      if (superseder !== undefined) this.#links.seeker.visit(elsewhere(superseder, { ...this.#facts, port: this.port }))
       this.#publishSoon(true)
     }
     this.#view.reviewSoon()
+  }
+
+  /** From now on the name is the other process's alone. */
+  #yield(to: Ip): void {
+    if (this.#hasYielded) return
+    this.#hasYielded = true
+    this.#options.yields?.(to)
   }
 
   /** Records, paths or the living have changed. */
@@ -388,7 +381,7 @@ export class Mesh implements AsyncDisposable {
     })
     if (news === undefined) return
     this.#channels.spread(this.#peers.channel, [news])
-    this.#flushSoon(FLUSH_DELAY)
+    this.#flow.soon()
     this.#onRecords()
   }
 

@@ -22,6 +22,10 @@ export interface MeshFacts {
 
 export interface MeshOptions extends MeshFacts {
   readonly identity: Identity
+  /** Pods have addresses of this node already: of two processes with one identity, that decides. */
+  readonly hadPods?: boolean
+  /** Told once: ours is a copy of the identity of a living process at this address. This mesh is to end, and another to start as somebody else. */
+  readonly yields?: (to: Ip) => void
   /** 1 to 63 printable characters. */
   readonly nickname: string
   /** Only peers of the same cluster connect. */

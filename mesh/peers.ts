@@ -74,6 +74,7 @@ export class Peers implements GossipPart {
   #incarnation: number
   #version = 0
   #supersessions = 0
+  #superseder: PeerRecord | undefined
   #revision = 0
   /** Both unknown after a change, until somebody asks. */
   #sorted: readonly PeerRecord[] | undefined
@@ -92,6 +93,11 @@ export class Peers implements GossipPart {
   /** How often a record of ours turned up that is newer than what we had published: from an earlier life, or from somebody with our key. */
   get supersessions(): number {
     return this.#supersessions
+  }
+
+  /** The latest of these. */
+  get superseder(): PeerRecord | undefined {
+    return this.#superseder
   }
 
   /** All records, our own included, in order of name. */
@@ -188,12 +194,14 @@ export class Peers implements GossipPart {
   }
 
   /** Our next record will win over this one, which we have not made in this life. */
-  #jumpAbove({ incarnation }: PeerRecord): void {
+  #jumpAbove(theirs: PeerRecord): void {
+    const { incarnation } = theirs
     // We have jumped already, and only not published since: it comes from several neighbours.
     if (incarnation < this.#incarnation) return
     this.#incarnation = incarnation + 1
     this.#version = 0
     this.#supersessions += 1
+    this.#superseder = theirs
     this.#revision += 1
   }
 

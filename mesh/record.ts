@@ -9,7 +9,7 @@
  */
 import { ipv4 } from './base/address.ts'
 import type { PeerName } from './base/brand.ts'
-import { bytesEqual, concatBytes, fromHex, toHex } from './base/bytes.ts'
+import { bytesEqual, compareBytes, concatBytes, fromHex, toHex } from './base/bytes.ts'
 import { type Ip, ipv6Bytes, ipv6FromBytes, isIpv4 } from './base/ip.ts'
 import { err, ok, type Result } from './base/result.ts'
 import { decodeWire, describeWire, encodeWire, type WireValue } from './base/wire.ts'
@@ -217,10 +217,6 @@ function isWhole(value: WireValue, min: number, max: number): value is number {
 
 function isBytes(value: WireValue, length: number): value is Uint8Array {
   return value instanceof Uint8Array && value.length === length
-}
-
-function compareBytes(a: Uint8Array, b: Uint8Array): number {
-  return Buffer.compare(a, b)
 }
 
 function malformed(detail: string): Result<never, GossipFault> {

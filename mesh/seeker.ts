@@ -57,6 +57,7 @@ export class Seeker implements Disposable {
   #attempts: Attempts = new Map()
   readonly #planning: Alarm
   #searching: Disposable
+  #isClosed = false
 
   constructor(ports: SeekerPorts) {
     this.#ports = ports
@@ -103,6 +104,17 @@ export class Seeker implements Disposable {
     this.#asking.add(timer)
   }
 
+  /** Dials these places, but for those that have just failed: somebody may be there of whom no record of a peer tells. */
+  visit(targets: readonly Target[]): void {
+    if (this.#isClosed) return
+    const { now } = this.#now()
+    for (const target of targets) {
+      const key = formatTarget(target)
+      const attempt = this.#attempts.get(key)
+      if (attempt === undefined || (attempt.kind === 'waiting' && attempt.retryAt <= now)) this.#dial({ key, target, peer: undefined })
+    }
+  }
+
   record(place: string, event: DialEvent): void {
     this.#attempts = recordDial(this.#attempts, place, event, this.#now())
   }
@@ -132,6 +144,7 @@ export class Seeker implements Disposable {
   }
 
   [Symbol.dispose](): void {
+    this.#isClosed = true
     this.#planning[Symbol.dispose]()
     this.#searching[Symbol.dispose]()
     for (const open of [...this.#dials.values(), ...this.#asking]) open[Symbol.dispose]()

@@ -3,17 +3,16 @@ import { flushCompileCache } from 'node:module'
 import { networkInterfaces } from 'node:os'
 import { attachmentKey } from '../ipam/attachment.ts'
 import { Ipam } from '../ipam/ipam.ts'
-import { parseIpamInit } from '../ipam/seed.ts'
+import { type IpamInit, parseIpamInit } from '../ipam/seed.ts'
 import { formatIpv4, type Ipv4 } from '../mesh/base/address.ts'
 import type { PeerName } from '../mesh/base/brand.ts'
 import { type Clock, systemClock } from '../mesh/base/clock.ts'
 import { WeftError } from '../mesh/base/errors.ts'
-import { type Ip, isIpv4 } from '../mesh/base/ip.ts'
+import { formatIp, type Ip, isIpv4 } from '../mesh/base/ip.ts'
 import type { Logger } from '../mesh/base/log.ts'
 import { systemRandom } from '../mesh/base/random.ts'
 import { loadCrypto } from '../mesh/crypto.ts'
 import { formatTarget, parseTarget, type Target } from '../mesh/endpoint.ts'
-import { loadOrCreateIdentity } from '../mesh/identity-file.ts'
 import { Mesh } from '../mesh/mesh.ts'
 import { netTransport } from '../mesh/transport-net.ts'
 import { advertisedAddresses } from './addresses.ts'
@@ -21,15 +20,16 @@ import type { Snapshot } from './api/contract.ts'
 import type { ApiPorts } from './api/handlers.ts'
 import { ApiServer } from './api/server.ts'
 import type { CliIo } from './cli/io.ts'
-import { apiSocketPath, cniSocketPath, identityPath, ipamDirectory, knownPeersPath, pendingDirectory } from './cli/paths.ts'
+import { apiSocketPath, cniSocketPath, ipamDirectory, knownPeersPath, pendingDirectory } from './cli/paths.ts'
 import { VERSION } from './cli/version.ts'
 import { startCni } from './cni/start.ts'
 import type { Config } from './config.ts'
 import { Datapath } from './datapath/datapath.ts'
-import type { Destination } from './datapath/fib.ts'
+import { destinationsOf } from './datapath/destinations.ts'
 import { findUnderlay, type PassInput } from './datapath/pass.ts'
-import { Pods } from './datapath/pods.ts'
+import { attachedPods, Pods } from './datapath/pods.ts'
 import type { Underlay } from './datapath/underlay.ts'
+import { type FormerName, giveUpName, loadName } from './former-name.ts'
 import { Netlink } from './kernel/netlink.ts'
 import { KeyRotation } from './key-rotation.ts'
 import { keepKnownPeers, readKnownPeers } from './known-peers.ts'
@@ -44,28 +44,49 @@ const HOST_ATTACHMENT = attachmentKey('weft', 'host')
 /** Runs until `io.signal` aborts. What it made in the kernel stays: pods go on talking. */
 export async function runRouter(config: Config, peers: readonly string[], io: CliIo): Promise<void> {
   const log = createLog(config.logLevel, config.nickname)
-  await using router = await startRouter(config, peers.map(targetOrThrow), log)
+  let targets: readonly Target[] | undefined = peers.map(targetOrThrow)
+  while (targets !== undefined) targets = await runLife({ config, targets, log }, io.signal)
+}
+
+interface Life {
+  readonly config: Config
+  readonly targets: readonly Target[]
+  readonly log: Logger
+}
+
+/** Under one name: until the signal aborts, or another one has to be taken. Then all parts start anew; returns what they are to dial. */
+async function runLife(life: Life, signal: AbortSignal): Promise<readonly Target[] | undefined> {
+  const { config, log } = life
+  const elder = Promise.withResolvers<Ip>()
+  await using router = await startRouter(life, elder.resolve)
   log.info({ peer: router.name, address: apiSocketPath(config.runDirectory) }, 'router started')
   // Node would keep what it has compiled only at a clean exit, which a router may never see.
   flushCompileCache()
-  if (!io.signal.aborted) await new Promise((resolve) => io.signal.addEventListener('abort', resolve, { once: true }))
-  log.info({ reason: String(io.signal.reason) }, 'router stops')
+  const met = await Promise.race([elder.promise, untilAborted(signal)])
+  if (met !== undefined) return await router.giveUpName(met)
+  log.info({ reason: String(signal.reason) }, 'router stops')
+  return undefined
 }
 
 interface Router extends AsyncDisposable {
   readonly name: PeerName
+  /** The next start is under another name. Returns what is dialled at present. */
+  giveUpName(to: Ip): Promise<readonly Target[]>
 }
 
-/** @throws {WeftError} that says which part could not start, and why. */
-async function startRouter(config: Config, targets: readonly Target[], log: Logger): Promise<Router> {
+/**
+ * @param yields told when another process turns out to be the rightful owner of our identity.
+ * @throws {WeftError} that says which part could not start, and why.
+ */
+async function startRouter({ config, targets, log }: Life, yields: (to: Ip) => void): Promise<Router> {
   await using starting = new AsyncDisposableStack()
   const clock = systemClock
   const crypto = await loadCrypto()
-  const identity = await loadOrCreateIdentity(identityPath(config.stateDirectory), crypto)
+  const { identity, former } = await loadName(config.stateDirectory, crypto, log)
   const secrets = await loadSecrets(config, crypto)
   if (secrets.isOpen) log.warn({}, 'the cluster is open: anybody who reaches the port of the mesh may join it')
   const keys = starting.use(new KeyRotation({ ...secrets, crypto, clock, log }))
-  const init = parseIpamInit(config.ipamInit, identity.name)
+  const init = ipamInitOf(config, identity.name, former)
   const netlink = starting.use(Netlink.open({ clock }))
   const underlay = await underlayOrThrow(netlink, config)
   const directory = ipamDirectory(config.stateDirectory)
@@ -76,6 +97,8 @@ async function startRouter(config: Config, targets: readonly Target[], log: Logg
   const mesh = starting.use(
     await Mesh.start({
       identity,
+      hadPods: (await attachedPods(netlink, ipam)).size > 0,
+      yields,
       nickname: config.nickname,
       cluster: config.cluster,
       keyring: () => keys.keyring,
@@ -95,13 +118,41 @@ async function startRouter(config: Config, targets: readonly Target[], log: Logg
   ipam.attach(mesh.register(ipam.part))
   keys.attach(mesh)
   starting.use(keepKnownPeers(peersFile, mesh, { clock, log }))
-  await serve({ config, isOpen: secrets.isOpen, keys, mesh, ipam, netlink, clock, log }, starting)
+  await serve({ config, former, isOpen: secrets.isOpen, keys, mesh, ipam, netlink, clock, log }, starting)
   const running = starting.move()
-  return { name: identity.name, [Symbol.asyncDispose]: () => running.disposeAsync() }
+  return {
+    name: identity.name,
+    async giveUpName(to) {
+      const pods = [...ipam.allocations().keys()].filter((key) => key !== HOST_ATTACHMENT).length
+      const address = formatIp(to)
+      const reason = `the state directory is a copy of that of the router at ${address}, which keeps the name`
+      log.warn({ peer: identity.name, address, reason, count: pods }, lossWords(pods))
+      await giveUpName(config.stateDirectory, { name: identity.name, reason, at: new Date(clock.wallTime()) }, crypto)
+      return mesh.targets()
+    },
+    [Symbol.asyncDispose]: () => running.disposeAsync(),
+  }
+}
+
+function lossWords(pods: number): string {
+  const loss = pods === 0 ? '' : '; its pods lose their addresses, and have to be made anew'
+  return `this node has the identity of another one, and takes a new name${loss}`
+}
+
+/** Who has taken a new name has met a cluster that has a ring. `self` would begin a second one. */
+function ipamInitOf({ ipamInit }: Config, self: PeerName, former: FormerName | undefined): IpamInit {
+  const init = parseIpamInit(ipamInit, self)
+  return former === undefined ? init : { kind: 'await' }
+}
+
+function untilAborted(signal: AbortSignal): Promise<undefined> {
+  if (signal.aborted) return Promise.resolve(undefined)
+  return new Promise((resolve) => signal.addEventListener('abort', () => resolve(undefined), { once: true }))
 }
 
 interface Parts {
   readonly config: Config
+  readonly former: FormerName | undefined
   /** The cluster has no secret. */
   readonly isOpen: boolean
   readonly keys: KeyRotation
@@ -114,7 +165,7 @@ interface Parts {
 
 /** The data path, and those whom it serves. */
 async function serve(parts: Parts, stack: AsyncDisposableStack): Promise<void> {
-  const { config, isOpen, keys, mesh, ipam, netlink, clock, log } = parts
+  const { config, former, isOpen, keys, mesh, ipam, netlink, clock, log } = parts
   const datapath = stack.use(
     await Datapath.start({
       netlink,
@@ -155,7 +206,7 @@ async function serve(parts: Parts, stack: AsyncDisposableStack): Promise<void> {
     ready: waitingFor().length === 0,
     waitingFor: waitingFor(),
     version: VERSION,
-    router: routerReport(mesh, { keyring: keys.keyring, isOpen }),
+    router: routerReport(mesh, { keyring: keys.keyring, isOpen, former }),
     ipam: ipamReport(ipam, mesh),
     datapath: datapath.report(),
   })
@@ -171,18 +222,13 @@ function keyPorts(keys: KeyRotation): Pick<ApiPorts, 'keys' | 'rotateKeys'> {
 }
 
 function wantsOf({ config, mesh, ipam }: Parts): PassInput {
-  const destinations = mesh.peers().flatMap(({ name, addresses, mtuBytes }): [PeerName, Destination][] => {
-    // Pods' packets travel over IPv4 only; the mesh uses every address.
-    const underlay = addresses.find(isIpv4)
-    return underlay === undefined ? [] : [[name, { peer: name, underlay, mtuBytes }]]
-  })
   return {
     self: mesh.name,
     universe: config.universe,
     advertise: config.advertise,
     mtuBytes: config.mtuBytes,
     ranges: ipam.ranges(),
-    destinations: new Map(destinations),
+    destinations: destinationsOf(mesh.peers(), (name) => mesh.livenessOf(name)),
     allocations: ipam.allocations(),
     hostAddress: ipam.lookup(HOST_ATTACHMENT),
   }

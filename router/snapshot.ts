@@ -10,15 +10,21 @@ import type { Mesh } from '../mesh/mesh.ts'
 import type { PeerRecord } from '../mesh/record.ts'
 import type { ConnectionStatus } from '../mesh/status.ts'
 import type { ConnectionReport, IpamReport, PeerReport, RouterReport } from './api/contract.ts'
+import type { FormerName } from './former-name.ts'
 import type { Secrets } from './secrets.ts'
 
-export function routerReport(mesh: Mesh, { keyring, isOpen }: Pick<Secrets, 'keyring' | 'isOpen'>): RouterReport {
+interface RouterState extends Pick<Secrets, 'keyring' | 'isOpen'> {
+  readonly former: FormerName | undefined
+}
+
+export function routerReport(mesh: Mesh, { keyring, isOpen, former }: RouterState): RouterReport {
   const status = mesh.status()
   const nicknames = nicknamesOf(mesh)
   return {
     protocol: status.protocol,
     name: status.name,
     nickname: status.nickname,
+    ...(former !== undefined && { formerly: { name: former.name, until: former.at, reason: former.reason } }),
     encryption: { key: keyring.primary.id, open: isOpen },
     peerDiscovery: true,
     port: status.port,

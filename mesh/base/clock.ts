@@ -38,6 +38,19 @@ export function every(clock: Clock, period: Millis, fire: () => void): Disposabl
   return { [Symbol.dispose]: () => timer[Symbol.dispose]() }
 }
 
+/** As `every`, never at quite the same interval, give or take a quarter: what all peers do must not fall together. */
+export function everyAbout(clock: Clock, period: Millis, random: () => number, fire: () => void): Disposable {
+  let timer: Disposable
+  const again = (): void => {
+    timer = clock.after(millis(period * (0.75 + random() / 2)), () => {
+      again()
+      fire()
+    })
+  }
+  again()
+  return { [Symbol.dispose]: () => timer[Symbol.dispose]() }
+}
+
 /** A signal that aborts with a TimeoutError after `delay`, or together with `signal`. */
 export function deadline(delay: Millis, signal?: AbortSignal): AbortSignal {
   const timeout = AbortSignal.timeout(delay)

@@ -41,6 +41,8 @@ export interface RouterReport {
   readonly protocol: { readonly min: number; readonly max: number }
   readonly name: string
   readonly nickname: string
+  /** The name that this node had before, until when (ISO 8601), and why it has given it up. */
+  readonly formerly?: { readonly name: string; readonly until: string; readonly reason: string }
   /** Of what routers tell each other; pods' packets have their own, see `DatapathReport`. */
   readonly encryption: {
     /** The id of the key that handshakes are protected with. */

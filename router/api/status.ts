@@ -29,6 +29,10 @@ function arrow(outbound: boolean): string {
   return outbound ? '->' : '<-'
 }
 
+function formerRows(formerly: RouterReport['formerly']): readonly (readonly [label: string, value: string])[] {
+  return formerly === undefined ? [] : [['FormerName', `${formerly.name} until ${formerly.until}: ${formerly.reason}`]]
+}
+
 /** Between routers; what pods send is told with the link. */
 function encryption({ key, open }: RouterReport['encryption']): string {
   return open ? 'enabled between routers, but open: anybody may join' : `enabled between routers (key ${key})`
@@ -44,6 +48,7 @@ export function renderStatus(snapshot: Snapshot): string {
       ['Service', 'router'],
       ['Protocol', `weft ${min === max ? max : `${min}..${max}`}`],
       ['Name', peerLabel(router)],
+      ...formerRows(router.formerly),
       ['Encryption', encryption(router.encryption)],
       ['PeerDiscovery', router.peerDiscovery ? 'enabled' : 'disabled'],
       ['Targets', String(router.targets.length)],

@@ -12,6 +12,8 @@ export const cniSocketPath = (runDirectory: string): string => join(runDirectory
 export const DEFAULT_API_SOCKET: string = apiSocketPath(DEFAULT_RUN_DIRECTORY)
 
 export const identityPath = (stateDirectory: string): string => join(stateDirectory, 'identity.key')
+/** Why the identity is not the one that the state directory began with, if it is not. */
+export const formerNamePath = (stateDirectory: string): string => join(stateDirectory, 'former-name.json')
 /** The secret of the cluster. */
 export const secretPath = (stateDirectory: string): string => join(stateDirectory, 'secret')
 /** Records of peers that were known: a cache. */

@@ -39,6 +39,14 @@ export interface PodsOptions {
   unavailable(): string | undefined
 }
 
+/** Those with an address of this node whose link is there. @throws {WeftError} KERNEL when it does not say. */
+export async function attachedPods(netlink: Netlink, ipam: Ipam): Promise<ReadonlySet<AttachmentKey>> {
+  const links = await listLinks(netlink)
+  if (!links.ok) throw toWeftError(links.error)
+  const names = new Set(links.value.map(({ name }) => name))
+  return new Set([...ipam.allocations().keys()].filter((key) => names.has(podLinkName(key))))
+}
+
 /** All or nothing: what was done before a failure is undone in reverse order. */
 export class Pods implements PodNetworkPort {
   readonly #options: PodsOptions
@@ -77,10 +85,8 @@ export class Pods implements PodNetworkPort {
    */
   async sweep(except: AttachmentKey): Promise<void> {
     const { netlink, ipam } = this.#options
-    const links = await listLinks(netlink)
-    if (!links.ok) throw toWeftError(links.error)
-    const names = new Set(links.value.map(({ name }) => name))
-    const gone = [...ipam.allocations().keys()].filter((key) => key !== except && !names.has(podLinkName(key)))
+    const attached = await attachedPods(netlink, ipam)
+    const gone = [...ipam.allocations().keys()].filter((key) => key !== except && !attached.has(key))
     for (const key of gone) await ipam.free(key)
   }
 

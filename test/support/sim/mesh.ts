@@ -103,7 +103,7 @@ function latin1(bytes: Uint8Array): string {
 }
 
 /** 198.18.0.0/15 is for tests of networks (RFC 2544). */
-function simAddress(index: number): Ipv4 {
+export function simAddress(index: number): Ipv4 {
   return ipv4(0xc612_0000 + index)
 }
 

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { openDisk } from '../../../ipam/disk.ts'
+import { openDisk, setJournalAside } from '../../../ipam/disk.ts'
 import { diskContract } from '../../contract/ipam-disk.ts'
 import { MemoryDisk } from '../../support/memory-disk.ts'
 
@@ -30,6 +30,22 @@ test('files are for us alone, and a failed replacement leaves nothing behind', (
   expect(readdirSync(join(directory, 'state')).sort()).toEqual(['ipam.journal', 'ipam.lock'])
   disk.keepDamaged(Uint8Array.of(7))
   expect(readFileSync(`${disk.path}.damaged-1`)).toEqual(Buffer.of(7))
+})
+
+test('a journal is set aside whole, and a new one begins', () => {
+  const state = join(directory, 'state')
+  expect(setJournalAside(state, 'of-x')).toBeUndefined()
+  {
+    using disk = openDisk(state)
+    disk.replace(Uint8Array.of(1, 2))
+    expect(() => setJournalAside(state, 'of-x')).toThrow(expect.objectContaining({ code: 'STATE' }))
+    expect(disk.read()).toEqual(Buffer.of(1, 2))
+  }
+  const aside = setJournalAside(state, 'of-x')
+  expect(aside).toBe(join(state, 'ipam.journal.of-x'))
+  expect(readFileSync(aside ?? '')).toEqual(Buffer.of(1, 2))
+  using disk = openDisk(state)
+  expect(disk.read()).toBeUndefined()
 })
 
 test('a state directory that is a file is refused', () => {

@@ -28,6 +28,8 @@ function optionsOf(index: number): HandshakeOptions {
     cluster: 'c',
     keyring: keyringOf(1, crypto),
     instance: new Uint8Array(16).fill(index),
+    hadPods: true,
+    startedAt: 1,
     incarnation: () => index,
   }
 }

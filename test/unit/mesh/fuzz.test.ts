@@ -208,6 +208,8 @@ describe('of spoilt bytes', () => {
       cluster: 'c',
       keyring: keyringOf(1, crypto),
       instance: new Uint8Array(16).fill(index),
+      hadPods: true,
+      startedAt: 1,
       incarnation: () => index,
     })
     const [dialling, accepting] = [optionsOf(1), optionsOf(2)]

@@ -33,6 +33,8 @@ function optionsOf(index: number, more: Partial<HandshakeOptions> = {}, crypto: 
     cluster: 'c',
     keyring: keyringOf(1, crypto),
     instance: new Uint8Array(16).fill(index),
+    hadPods: true,
+    startedAt: 1,
     incarnation: () => 100 + index,
     ...more,
   }
@@ -147,17 +149,24 @@ describe('turned away, at both ends alike', () => {
       reason: 'belongs to another cluster: give both the same --cluster',
     },
     { name: 'ourselves', other: optionsOf(1), code: 'self', reason: 'cannot connect to ourself' },
-    {
-      name: 'another process with our key',
-      other: optionsOf(1, { instance: new Uint8Array(16).fill(9) }),
-      code: 'collision',
-      reason: 'peer name collision: another process runs with our identity key',
-    },
   ])('$name', ({ other, code, reason }) => {
     expect(outcomes(optionsOf(1), other)).toEqual([
       { code, reason },
       { code, reason },
     ])
+  })
+
+  test.each([
+    { name: 'as no pods depend on it', hadPods: false, startedAt: 0, instance: 0 },
+    { name: 'by the start of its process', hadPods: true, startedAt: 2, instance: 0 },
+    { name: 'by the number of its process, when all else is equal', hadPods: true, startedAt: 1, instance: 9 },
+  ])('another process with our key, younger $name: it is told to take a new name, and we that it does', ({ instance, ...since }) => {
+    const younger = optionsOf(1, { ...since, instance: new Uint8Array(16).fill(instance) })
+    const words = 'peer name collision: another process runs with our identity key'
+    const ours = { code: 'collision', reason: `${words}, as a copy of this node: that one takes a new name` }
+    const its = { code: 'copy', reason: `${words}, and it is the original: this node takes a new name` }
+    expect(outcomes(optionsOf(1), younger)).toEqual([ours, its])
+    expect(outcomes(younger, optionsOf(1))).toEqual([its, ours])
   })
 
   test('a peer with another secret, each told which it has and which it needs', () => {
@@ -297,7 +306,7 @@ function introduceTo(acceptor: End, index: number, introduction: WireValue): voi
 function introductionOf(index: number): readonly WireValue[] {
   const { keys, dataKeys } = identityOf(index, simulated)
   const proof = simulated.sign(concatBytes([new TextEncoder().encode('weft static key 1\0'), dataKeys.publicKey]), keys)
-  return [keys.publicKey, proof, new Uint8Array(16).fill(index), 100 + index, 2, 9]
+  return [keys.publicKey, proof, new Uint8Array(16).fill(index), 100 + index, 2, 9, true, 1]
 }
 
 describe('a member of the cluster', () => {
@@ -319,6 +328,7 @@ describe('a member of the cluster', () => {
     { name: 'nothing', introduction: [] },
     { name: 'a short key', introduction: introductionOf(2).with(0, fromHex('00')) },
     { name: 'a negative incarnation', introduction: introductionOf(2).with(3, -1) },
+    { name: 'no word of its pods and its start', introduction: introductionOf(2).slice(0, 6) },
   ])('that introduces itself with $name is turned away', ({ introduction }) => {
     const acceptor = endOf(optionsOf(1), false)
     introduceTo(acceptor, 2, introduction)

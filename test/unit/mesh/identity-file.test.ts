@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { loadCrypto } from '../../../mesh/crypto.ts'
-import { loadOrCreateIdentity } from '../../../mesh/identity-file.ts'
+import { loadOrCreateIdentity, replaceIdentity } from '../../../mesh/identity-file.ts'
 
 const crypto = await loadCrypto()
 let folder = ''
@@ -33,6 +33,15 @@ test('processes that start together agree on one identity', async () => {
 test('two folders have two identities', async () => {
   const one = await loadOrCreateIdentity(path, crypto)
   expect((await loadOrCreateIdentity(join(folder, 'other'), crypto)).name).not.toBe(one.name)
+})
+
+test('another identity takes the place of the first in one step, and is as private', async () => {
+  const first = await loadOrCreateIdentity(path, crypto)
+  const second = await replaceIdentity(path, crypto)
+  expect(second.name).not.toBe(first.name)
+  expect(await loadOrCreateIdentity(path, crypto)).toEqual(second)
+  expect((await stat(path)).mode & 0o777).toBe(0o600)
+  expect(await readdir(join(folder, 'state'))).toEqual(['identity'])
 })
 
 describe('is an error, and the file stays as it is', () => {

@@ -6,6 +6,7 @@ import { afterEach, describe, expect, test } from 'vitest'
 import { parseIpv4 } from '../../../mesh/base/address.ts'
 import { millis, type PeerName } from '../../../mesh/base/brand.ts'
 import { systemClock } from '../../../mesh/base/clock.ts'
+import { formatIp } from '../../../mesh/base/ip.ts'
 import { err, ok } from '../../../mesh/base/result.ts'
 import { loadCrypto } from '../../../mesh/crypto.ts'
 import { formatTarget, type Target, WEB_PATH } from '../../../mesh/endpoint.ts'
@@ -151,13 +152,17 @@ describe('what cannot be reached is told in Weave Net\u2019s words', () => {
     await until('a has counted it', () => a.status().faults.handshake)
   })
 
-  test('another process with our identity: a collision of names', async () => {
+  test('another process with our identity: a collision of names, and the copy is told to give in, once', async () => {
     const identity = identityOf(7, crypto)
-    const a = await start('a', { identity })
-    const clone = await start('clone', { identity, targets: [targetOf(a)] })
+    const told: string[] = []
+    const a = await start('a', { identity, hadPods: true, yields: () => told.push('a') })
+    const clone = await start('clone', { identity, targets: [targetOf(a)], yields: (to) => told.push(`clone ${formatIp(to)}`) })
     const failed = await until('the dial has failed', () => clone.connections().find(({ state }) => state === 'failed'))
-    expect(failed).toMatchObject({ reason: 'peer name collision: another process runs with our identity key' })
+    expect(failed).toMatchObject({
+      reason: 'peer name collision: another process runs with our identity key, and it is the original: this node takes a new name',
+    })
     expect(await until('both have counted it', () => a.status().faults.collision)).toBeGreaterThan(0)
+    expect(told).toEqual(['clone 127.0.0.1'])
   })
 })
 

@@ -303,6 +303,31 @@ describe('a process that slept over the deadline', () => {
   })
 })
 
+describe('a place that is visited', () => {
+  const place: Target = { host: '198.18.0.9', port: 6_783 }
+
+  test('is dialled at once, though nobody is wanted, and handed on when it answers', () => {
+    const stage = scene()
+    stage.seeker.visit([place, target])
+    expect(stage.dials.map(({ to }) => to)).toEqual(['198.18.0.9:6783', 'seed:6783'])
+    stage.dials[0]?.answer(ok(fakeStream()))
+    expect(stage.opened).toEqual(['198.18.0.9:6783'])
+  })
+
+  test('is not dialled twice at a time, nor soon after it has failed, nor again by itself', () => {
+    const stage = scene({}, () => 0.999_999)
+    stage.seeker.visit([place])
+    stage.seeker.visit([place])
+    expect(stage.dials).toHaveLength(1)
+    stage.dials[0]?.answer(err('refused'))
+    stage.seeker.visit([place])
+    refuseAll(stage, seconds(20))
+    expect(stage.dials).toHaveLength(1)
+    stage.seeker.visit([place])
+    expect(stage.dials).toHaveLength(2)
+  })
+})
+
 describe('when all is over', () => {
   test('nothing is dialled, and nobody is answered', () => {
     const stage = scene({ records: [peer(1)], wanted: 1 })
@@ -316,6 +341,7 @@ describe('when all is over', () => {
     expect(stage.dials.every(({ isGivenUp }) => isGivenUp)).toBe(true)
     stage.clock.advance(seconds(100))
     stage.seeker.setTargets([{ host: 'late', port: 1 }])
+    stage.seeker.visit([{ host: 'later', port: 1 }])
     stage.clock.advance(seconds(100))
     expect([stage.dials.length, answers]).toEqual([count, []])
   })

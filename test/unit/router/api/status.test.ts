@@ -110,6 +110,14 @@ describe('the status text', () => {
 `)
   })
 
+  test('tells what the node was called before, and why that has changed', () => {
+    const formerly = { name: 'ffffffffffffffff', until: '2026-11-24T12:00:00.000Z', reason: 'a copy of that of the router at 198.18.0.2' }
+    const text = renderStatus({ ...snapshot, router: { ...snapshot.router, formerly } })
+    expect(text).toContain(`           Name: aaaaaaaaaaaaaaaa(a)
+     FormerName: ffffffffffffffff until 2026-11-24T12:00:00.000Z: a copy of that of the router at 198.18.0.2
+`)
+  })
+
   test('says what an unready router waits for and what the kernel refused', () => {
     const text = renderStatus({
       ...snapshot,
