@@ -5,7 +5,7 @@ import { attachmentKey } from '../ipam/attachment.ts'
 import { Ipam } from '../ipam/ipam.ts'
 import { parseIpamInit } from '../ipam/seed.ts'
 import { formatIpv4, type Ipv4 } from '../mesh/base/address.ts'
-import type { PeerName } from '../mesh/base/brand.ts'
+import { type Millis, type PeerName, seconds } from '../mesh/base/brand.ts'
 import { type Clock, systemClock } from '../mesh/base/clock.ts'
 import { WeftError } from '../mesh/base/errors.ts'
 import { type Ip, isIpv4 } from '../mesh/base/ip.ts'
@@ -30,6 +30,7 @@ import type { Destination } from './datapath/fib.ts'
 import { findUnderlay, type PassInput } from './datapath/pass.ts'
 import { Pods } from './datapath/pods.ts'
 import type { Underlay } from './datapath/underlay.ts'
+import { native } from './kernel/native.ts'
 import { Netlink } from './kernel/netlink.ts'
 import { KeyRotation } from './key-rotation.ts'
 import { keepKnownPeers, readKnownPeers } from './known-peers.ts'
@@ -40,6 +41,8 @@ import { readAuthorities } from './tls.ts'
 
 /** The attachment of the node itself: the address from which it talks to pods. */
 const HOST_ATTACHMENT = attachmentKey('weft', 'host')
+/** What compiled the sources and what joined the mesh has freed its memory by then: 4 MB that malloc would keep. */
+const START_FORGOTTEN_AFTER: Millis = seconds(2)
 
 /** Runs until `io.signal` aborts. What it made in the kernel stays: pods go on talking. */
 export async function runRouter(config: Config, peers: readonly string[], io: CliIo): Promise<void> {
@@ -48,6 +51,7 @@ export async function runRouter(config: Config, peers: readonly string[], io: Cl
   log.info({ peer: router.name, address: apiSocketPath(config.runDirectory) }, 'router started')
   // Node would keep what it has compiled only at a clean exit, which a router may never see.
   flushCompileCache()
+  using _ = systemClock.after(START_FORGOTTEN_AFTER, () => native().trim())
   if (!io.signal.aborted) await new Promise((resolve) => io.signal.addEventListener('abort', resolve, { once: true }))
   log.info({ reason: String(io.signal.reason) }, 'router stops')
 }
