@@ -12,7 +12,7 @@ import type { Upgrades } from './upgrades.ts'
 
 export interface PortPorts {
   readonly clock: Clock
-  /** Loaded by the first who speaks HTTP: most routers meet none, and it holds some 12 MB. */
+  /** Loaded by the first who speaks HTTP: most routers meet none, and it holds 4 MB. */
   upgrades(): Promise<Upgrades>
 }
 

@@ -24,7 +24,7 @@ export function netTransport({ clock, log, authorities }: NetOptions): Transport
   }
 }
 
-/** Loaded by the first target that is one of the web's: most routers have none, and it holds some 12 MB. */
+/** Loaded by the first target that is one of the web's: most routers have none, and it holds 4 MB. */
 function webOnDemand(clock: Clock, authorities: string | undefined): () => Promise<WebDialer> {
   let loading: Promise<WebDialer> | undefined
   return () => {
