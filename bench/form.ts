@@ -37,6 +37,8 @@ export interface Row {
   /** The least and the greatest ratio of a round. */
   readonly spread: readonly [number, number]
   readonly rounds: number
+  /** What to know before the two figures are compared: for people, shown below the table. */
+  readonly note?: string
 }
 
 export interface Samples {
@@ -49,6 +51,7 @@ export interface Samples {
   readonly peer: string
   /** One figure a round, taken in the same round as ours; or one goal for all. */
   readonly theirs: readonly number[] | number
+  readonly note?: string
 }
 
 /** @throws {RangeError} when there are no samples, or theirs are not as many as ours. */
@@ -69,6 +72,7 @@ export function compare(samples: Samples): Row {
     ratio: median(ratios),
     spread: [Math.min(...ratios), Math.max(...ratios)],
     rounds: ours.length,
+    ...(samples.note !== undefined && { note: samples.note }),
   }
 }
 
@@ -81,7 +85,7 @@ export function median(values: readonly number[]): number {
 
 const COLUMNS = ['case', 'metric', 'ours', 'peer', 'theirs', 'ratio', 'spread', 'rounds'] as const
 
-/** The table that people read; ratios above 1 mean that we are better. */
+/** The table that people read, and its notes below; ratios above 1 mean that we are better. */
 export function renderTable(rows: readonly Row[]): string {
   const cells = rows.map((row) => [
     row.case,
@@ -99,7 +103,9 @@ export function renderTable(rows: readonly Row[]): string {
       .map((cell, column) => cell.padEnd(widths[column] ?? 0))
       .join('  ')
       .trimEnd()
-  return `${[line(COLUMNS), line(widths.map((width) => '─'.repeat(width))), ...cells.map(line)].join('\n')}\n`
+  const notes = rows.flatMap(({ metric, note }) => (note === undefined ? [] : [`${metric}: ${note}`]))
+  const table = [line(COLUMNS), line(widths.map((width) => '─'.repeat(width))), ...cells.map(line)]
+  return `${[...table, ...(notes.length > 0 ? ['', ...notes] : [])].join('\n')}\n`
 }
 
 /** Three significant digits are what a noisy machine can tell. */

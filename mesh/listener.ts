@@ -8,7 +8,7 @@ import { portStream } from './port-stream.ts'
 import { CLOSE_DEADLINE } from './socket-limits.ts'
 import type { Listener, Stream } from './transport.ts'
 import { endpointOf } from './transport-tcp.ts'
-import { Upgrades } from './upgrades.ts'
+import type { Upgrades } from './upgrades.ts'
 
 /** Connections that the kernel completes before we look at them: a whole cluster may come at once. */
 const BACKLOG = 511
@@ -21,7 +21,7 @@ export interface ListenPorts {
 /** As `Transport.listen`. `::` stands for all addresses of both families. */
 export async function listen(at: Place, accept: (stream: Stream) => void, { clock, log }: ListenPorts): Promise<Listener> {
   const sockets = new Set<Socket>()
-  const ports = { clock, upgrades: new Upgrades() }
+  const ports = { clock, upgrades: upgradesOnDemand(clock) }
   const server = createServer({ noDelay: true }, (socket) => {
     sockets.add(socket)
     socket.once('close', () => sockets.delete(socket))
@@ -41,6 +41,14 @@ export async function listen(at: Place, accept: (stream: Stream) => void, { cloc
       await new Promise<void>((resolve) => server.close(() => resolve()))
       timer[Symbol.dispose]()
     },
+  }
+}
+
+function upgradesOnDemand(clock: Clock): () => Promise<Upgrades> {
+  let loading: Promise<Upgrades> | undefined
+  return () => {
+    loading ??= import('./upgrades.ts').then(({ Upgrades }) => new Upgrades(clock))
+    return loading
   }
 }
 

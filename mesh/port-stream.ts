@@ -8,12 +8,12 @@ import type { Clock } from './base/clock.ts'
 import type { Endpoint } from './endpoint.ts'
 import type { Stream, StreamHandler } from './transport.ts'
 import { tcpStream } from './transport-tcp.ts'
-import { webStream } from './transport-ws.ts'
 import type { Upgrades } from './upgrades.ts'
 
 export interface PortPorts {
   readonly clock: Clock
-  readonly upgrades: Upgrades
+  /** Loaded by the first who speaks HTTP: most routers meet none, and it holds 4 MB. */
+  upgrades(): Promise<Upgrades>
 }
 
 export function isHttp(first: Uint8Array): boolean {
@@ -37,12 +37,19 @@ export function portStream(socket: Socket, remote: Endpoint, { clock, upgrades }
     socket.on('error', () => undefined)
     const gone = () => handler?.closed('it spoke HTTP, and asked for no WebSocket of the mesh')
     socket.once('close', gone)
-    upgrades.take(socket, head, (webSocket) => {
+    const done = (stream: Stream) => {
       socket.off('close', gone)
-      const stream = webStream(webSocket, { remote, via: 'ws', clock })
       become(stream)
       if (handler !== undefined) stream.start(handler)
-    })
+    }
+    // What comes meanwhile waits in the socket.
+    socket.pause()
+    upgrades().then(
+      (web) => {
+        if (!socket.destroyed) web.take(socket, { head, remote, done })
+      },
+      (cause: Error) => socket.destroy(cause),
+    )
   }
   return {
     remote,

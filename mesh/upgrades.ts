@@ -2,27 +2,40 @@
  * The part of a web server that a mesh's port needs: it answers whoever asks for a WebSocket at `WEB_PATH`, and tells
  * all others that there is nothing for them. It never listens; sockets that turn out to speak HTTP are given to it.
  */
-import { createServer, type IncomingMessage, type Server, STATUS_CODES } from 'node:http'
+import type { IncomingMessage, Server } from 'node:http'
 import type { Socket } from 'node:net'
 import { type WebSocket, WebSocketServer } from 'ws'
-import { WEB_PATH } from './endpoint.ts'
-import { WEB_SOCKET_LIMITS } from './transport-ws.ts'
+import type { Clock } from './base/clock.ts'
+import { http } from './base/http.ts'
+import { type Endpoint, WEB_PATH } from './endpoint.ts'
+import type { Stream } from './transport.ts'
+import { WEB_SOCKET_LIMITS, webStream } from './transport-ws.ts'
 
 /** A request with the headers that proxies add takes one or two KB. */
 const HEADER_BYTES_MAX: number = 8 * 1024
 const NOT_FOUND = 404
 const UPGRADE_REQUIRED = 426
 
+export interface Visitor {
+  /** What was read from it already. */
+  readonly head: Uint8Array
+  readonly remote: Endpoint
+  done(stream: Stream): void
+}
+
 export class Upgrades {
   readonly #http: Server
   readonly #webSockets = new WebSocketServer({ ...WEB_SOCKET_LIMITS, noServer: true, clientTracking: false })
   readonly #waiting = new WeakMap<object, (socket: WebSocket) => void>()
 
-  constructor() {
-    this.#http = createServer({ maxHeaderSize: HEADER_BYTES_MAX }, (request, response) => {
+  readonly #clock: Clock
+
+  constructor(clock: Clock) {
+    this.#clock = clock
+    this.#http = http.createServer({ maxHeaderSize: HEADER_BYTES_MAX }, (request, response) => {
       const status = isOurPath(request) ? UPGRADE_REQUIRED : NOT_FOUND
       const headers = { connection: 'close', 'content-type': 'text/plain', ...(status === UPGRADE_REQUIRED && { upgrade: 'websocket' }) }
-      response.writeHead(status, headers).end(`${STATUS_CODES[status]}: this is the port of a Weft mesh\n`)
+      response.writeHead(status, headers).end(`${http.STATUS_CODES[status]}: this is the port of a Weft mesh\n`)
     })
     this.#http.on('upgrade', (request, socket, head) => {
       const done = this.#waiting.get(socket)
@@ -32,12 +45,11 @@ export class Upgrades {
   }
 
   /**
-   * Owns `socket` from now on, unless it becomes a WebSocket: then that is handed over. Otherwise it is answered and
-   * ended. Has no deadline of its own: whoever destroys the socket gives up.
-   * @param head what was read from it already.
+   * Owns `socket` from now on, unless it becomes a WebSocket: then a stream on that is handed over. Otherwise it is
+   * answered and ended. Has no deadline of its own: whoever destroys the socket gives up.
    */
-  take(socket: Socket, head: Uint8Array, done: (socket: WebSocket) => void): void {
-    this.#waiting.set(socket, done)
+  take(socket: Socket, { head, remote, done }: Visitor): void {
+    this.#waiting.set(socket, (webSocket) => done(webStream(webSocket, { remote, via: 'ws', clock: this.#clock })))
     socket.pause()
     socket.unshift(head)
     this.#http.emit('connection', socket)
@@ -52,8 +64,8 @@ function isOurPath({ url = '' }: IncomingMessage): boolean {
 
 /** After `upgrade` the socket is no longer in the hands of node:http. */
 function refuse(socket: Socket): void {
-  const text = `${STATUS_CODES[NOT_FOUND]}: this is the port of a Weft mesh\n`
-  const head = `HTTP/1.1 ${NOT_FOUND} ${STATUS_CODES[NOT_FOUND]}\r\nConnection: close\r\nContent-Type: text/plain\r\nContent-Length: ${text.length}\r\n\r\n`
+  const text = `${http.STATUS_CODES[NOT_FOUND]}: this is the port of a Weft mesh\n`
+  const head = `HTTP/1.1 ${NOT_FOUND} ${http.STATUS_CODES[NOT_FOUND]}\r\nConnection: close\r\nContent-Type: text/plain\r\nContent-Length: ${text.length}\r\n\r\n`
   socket.once('finish', () => socket.destroy())
   socket.end(`${head}${text}`)
 }

@@ -5,7 +5,7 @@ import { attachmentKey } from '../ipam/attachment.ts'
 import { Ipam } from '../ipam/ipam.ts'
 import { type IpamInit, parseIpamInit } from '../ipam/seed.ts'
 import { formatIpv4, type Ipv4 } from '../mesh/base/address.ts'
-import type { PeerName } from '../mesh/base/brand.ts'
+import { type Millis, type PeerName, seconds } from '../mesh/base/brand.ts'
 import { type Clock, systemClock } from '../mesh/base/clock.ts'
 import { WeftError } from '../mesh/base/errors.ts'
 import { formatIp, type Ip, isIpv4 } from '../mesh/base/ip.ts'
@@ -30,6 +30,7 @@ import { findUnderlay, type PassInput } from './datapath/pass.ts'
 import { attachedPods, Pods } from './datapath/pods.ts'
 import type { Underlay } from './datapath/underlay.ts'
 import { type FormerName, giveUpName, loadName } from './former-name.ts'
+import { native } from './kernel/native.ts'
 import { Netlink } from './kernel/netlink.ts'
 import { KeyRotation } from './key-rotation.ts'
 import { keepKnownPeers, readKnownPeers } from './known-peers.ts'
@@ -40,6 +41,8 @@ import { readAuthorities } from './tls.ts'
 
 /** The attachment of the node itself: the address from which it talks to pods. */
 const HOST_ATTACHMENT = attachmentKey('weft', 'host')
+/** What compiled the sources and what joined the mesh has freed its memory by then: 4 MB that malloc would keep. */
+const START_FORGOTTEN_AFTER: Millis = seconds(2)
 
 /** Runs until `io.signal` aborts. What it made in the kernel stays: pods go on talking. */
 export async function runRouter(config: Config, peers: readonly string[], io: CliIo): Promise<void> {
@@ -62,6 +65,7 @@ async function runLife(life: Life, signal: AbortSignal): Promise<readonly Target
   log.info({ peer: router.name, address: apiSocketPath(config.runDirectory) }, 'router started')
   // Node would keep what it has compiled only at a clean exit, which a router may never see.
   flushCompileCache()
+  using _ = systemClock.after(START_FORGOTTEN_AFTER, () => native().trim())
   const met = await Promise.race([elder.promise, untilAborted(signal)])
   if (met !== undefined) return await router.giveUpName(met)
   log.info({ reason: String(signal.reason) }, 'router stops')

@@ -20,6 +20,7 @@ const LAYERS: Record<string, readonly string[]> = {
 const ONLY_HERE: readonly { readonly what: string; readonly pattern: RegExp; readonly where: readonly string[] }[] = [
   { what: 'imports libsodium', pattern: /from 'libsodium-wrappers'/, where: ['mesh/crypto.ts'] },
   { what: 'imports the WebSocket library', pattern: /from 'ws'/, where: ['mesh/transport-ws.ts', 'mesh/upgrades.ts'] },
+  { what: 'imports the web server and client of Node', pattern: /import (?!type)[^\n]*from 'node:https?'/, where: [] },
   { what: 'imports the Kubernetes client', pattern: /from '@kubernetes\/client-node'/, where: [] },
   { what: 'loads the native module', pattern: /createRequire|process\.dlopen/, where: ['router/kernel/native.ts'] },
   { what: 'opens netlink sockets', pattern: /\bAF_NETLINK\b/, where: ['router/kernel/netlink.ts'] },
@@ -32,7 +33,7 @@ const ONLY_HERE: readonly { readonly what: string; readonly pattern: RegExp; rea
   {
     what: 'uses the process',
     pattern: /\bprocess\.\w|from 'node:process'/,
-    where: ['router/main.ts', 'router/native/build.ts', 'bench/main.ts'],
+    where: ['router/main.ts', 'router/native/build.ts', 'bench/main.ts', 'mesh/base/http.ts'],
   },
 ]
 

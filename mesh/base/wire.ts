@@ -3,7 +3,7 @@
  * once before the library sees them, so that five bytes cannot claim an array of four billion, nor a page of brackets
  * exhaust the stack.
  */
-import { Packr } from 'msgpackr'
+import { Packr } from 'msgpackr/pack'
 import { err, ok, type Result } from './result.ts'
 
 /** Undefined travels as nil. Numbers are exact up to 2^53. */

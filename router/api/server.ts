@@ -1,7 +1,8 @@
 /** Serves the API over HTTP on a unix socket that only root may open. */
 import { chmod } from 'node:fs/promises'
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import { WeftError } from '../../mesh/base/errors.ts'
+import { http } from '../../mesh/base/http.ts'
 import type { Logger } from '../../mesh/base/log.ts'
 import { type ApiPorts, type ApiResponse, handleApi } from './handlers.ts'
 import { claimSocketPath } from './unix-socket.ts'
@@ -28,7 +29,7 @@ export class ApiServer implements AsyncDisposable {
   /** @throws {WeftError} CONFLICT when another router serves this socket. */
   static async start({ path, ports, log }: ApiServerOptions): Promise<ApiServer> {
     await claimSocketPath(path)
-    const server = createServer({ requestTimeout: REQUEST_MS_MAX, headersTimeout: REQUEST_MS_MAX }, (request, response) => {
+    const server = http.createServer({ requestTimeout: REQUEST_MS_MAX, headersTimeout: REQUEST_MS_MAX }, (request, response) => {
       answer(request, response, ports).catch((error: unknown) => {
         log.warn({ reason: String(error) }, 'an API request failed')
         response.destroy()

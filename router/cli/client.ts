@@ -1,10 +1,10 @@
 /** Asks the router of this node over its unix socket. */
-import { request } from 'node:http'
 import { text } from 'node:stream/consumers'
 import { z } from 'zod'
 import { seconds } from '../../mesh/base/brand.ts'
 import { deadline } from '../../mesh/base/clock.ts'
 import { errnoCode, WeftError } from '../../mesh/base/errors.ts'
+import { http } from '../../mesh/base/http.ts'
 
 const ANSWER_AFTER_MAX = seconds(10)
 const HTTP_OK = 200
@@ -27,7 +27,7 @@ export async function ask(socket: string, method: 'GET' | 'POST', path: string, 
 
 function exchange(socket: string, method: string, path: string, body: string): Promise<Answer> {
   return new Promise((resolve, reject) => {
-    const call = request({ socketPath: socket, method, path, signal: deadline(ANSWER_AFTER_MAX) }, (response) => {
+    const call = http.request({ socketPath: socket, method, path, signal: deadline(ANSWER_AFTER_MAX) }, (response) => {
       text(response).then((answer) => resolve({ status: response.statusCode ?? 0, body: answer }), reject)
     })
     call.once('error', reject)

@@ -56,6 +56,8 @@ export interface Native {
   watch(fd: Fd, keepAlive: boolean, ready: (hangup: boolean) => void): number
   /** No call to `ready` comes after this returns. */
   unwatch(watch: number): void
+  /** malloc_trim(3): gives back to the system the memory that was freed. Takes some milliseconds; does nothing where there is no glibc. */
+  trim(): void
 }
 
 export const NATIVE_MODULE_PATH: string = new URL('../../build/weft.node', import.meta.url).pathname

@@ -11,6 +11,7 @@ static const struct {
     {"bind", weft_bind},       {"connect", weft_connect},       {"listen", weft_listen},
     {"accept", weft_accept},   {"send", weft_send},             {"receive", weft_receive},
     {"close", weft_close},     {"watch", weft_watch},           {"unwatch", weft_unwatch},
+    {"trim", weft_trim},
 };
 
 NAPI_MODULE_INIT() {

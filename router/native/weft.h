@@ -59,6 +59,9 @@ napi_value weft_close(napi_env env, napi_callback_info info);
 napi_value weft_send(napi_env env, napi_callback_info info);
 napi_value weft_receive(napi_env env, napi_callback_info info);
 
+/* memory.c */
+napi_value weft_trim(napi_env env, napi_callback_info info);
+
 /* watch.c */
 napi_value weft_watch(napi_env env, napi_callback_info info);
 napi_value weft_unwatch(napi_env env, napi_callback_info info);

@@ -19,7 +19,7 @@ import { until } from './until.ts'
 const MAIN = fileURLToPath(new URL('../../router/main.ts', import.meta.url))
 const PLUGIN = fileURLToPath(new URL('../../build/weft-cni', import.meta.url))
 /** As setup.mjs runs it. */
-const FLAGS = ['--max-semi-space-size=1', '--heap-growing-percent=25']
+const FLAGS = ['--max-semi-space-size=1', '--heap-growing-percent=25', '--v8-pool-size=1']
 const run = promisify(execFile)
 
 export interface TestRouter extends AsyncDisposable {

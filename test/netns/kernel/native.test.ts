@@ -356,3 +356,20 @@ function getLinkNamed(name: string): Uint8Array {
   text.copy(message, 36)
   return message
 }
+
+test('what was freed goes back to the system', async () => {
+  // One that lives at the end keeps malloc from giving back the rest by itself.
+  const code = `
+    const { native } = await import(${JSON.stringify(MODULE)})
+    const { readFileSync } = await import('node:fs')
+    const held = () => Number(/RssAnon:\\s+(\\d+)/.exec(readFileSync('/proc/self/status', 'utf8'))[1])
+    let many = Array.from({ length: 1_000 }, () => new Uint8Array(100_000).fill(1))
+    globalThis.last = new Uint8Array(100_000).fill(1)
+    many = undefined
+    gc()
+    const before = held()
+    native().trim()
+    console.log((before - held()) / 1024)`
+  const { stdout } = await promisify(execFile)(process.execPath, ['--expose-gc', '--input-type=module', '--eval', code])
+  expect(Number(stdout)).toBeGreaterThan(50)
+})

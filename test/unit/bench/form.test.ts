@@ -31,4 +31,11 @@ describe('a row', () => {
     ])
     expect(table.split('\n').at(-2)).toBe('tcp   rate (Gbit/s)  1.23  limit  1235    0.00   0.00–0.00  1')
   })
+
+  test('has its note below the table', () => {
+    const row = { case: 'c', unit: 'u', better: 'lower', ours: [1], peer: 'p', theirs: 1 } as const
+    const rows = [compare({ ...row, metric: 'a' }), compare({ ...row, metric: 'b', note: 'of another machine' })]
+    expect(rows.map((one) => 'note' in one)).toEqual([false, true])
+    expect(renderTable(rows).split('\n').slice(-3)).toEqual(['', 'b: of another machine', ''])
+  })
 })
