@@ -11,6 +11,7 @@ import type { AttachmentKey } from './attachment.ts'
 import { Answers, Asking, type Prospects } from './donation.ts'
 import type { Ledger } from './ledger.ts'
 import { encodeSpaceMessage, type SpaceMessage } from './messages.ts'
+import { namesOf } from './names.ts'
 import { ownedRanges, type Ring, withEnds } from './ring.ts'
 import { encodeDelta, type RingDelta } from './ring-codec.ts'
 import type { StoreError } from './store.ts'
@@ -45,8 +46,6 @@ const ALLOCATE_TIMEOUT: Millis = seconds(10)
 const RETRY: Millis = seconds(1)
 /** Some times the most pods a node runs: whatever waits beyond these is a loop gone wild. */
 const WAITING_MAX = 1_024
-/** Names enough to know where to look. */
-const NAMED_PEERS_MAX = 3
 
 interface Waiting {
   readonly request: number
@@ -260,12 +259,7 @@ export class Allocator {
       { peers: [...silent, ...open], what: 'did not answer' },
       { peers: gone, what: 'cannot be reached' },
     ].filter(({ peers }) => peers.length > 0)
-    const text = ['no address is free here', ...parts.map(({ peers, what }) => `${names(peers)} ${what}`)].join('; ')
+    const text = ['no address is free here', ...parts.map(({ peers, what }) => `${namesOf(peers)} ${what}`)].join('; ')
     return { code: gone.length + silent.length + open.length > 0 ? 'unreachable' : 'exhausted', text }
   }
-}
-
-function names(peers: readonly PeerName[]): string {
-  const shown = peers.slice(0, NAMED_PEERS_MAX).join(', ')
-  return peers.length > NAMED_PEERS_MAX ? `${shown} and ${peers.length - NAMED_PEERS_MAX} more` : shown
 }

@@ -12,17 +12,20 @@ import { err, ok, type Result, unreachable } from '../mesh/base/result.ts'
 import type { GossipFault, GossipPart, GossipPort, Merged, News } from '../mesh/gossip.ts'
 import { type AllocateError, Allocator, type AllocatorEffect } from './allocator.ts'
 import type { AttachmentKey } from './attachment.ts'
+import { Bootstrap } from './bootstrap.ts'
 import { type Disk, openDisk } from './disk.ts'
 import { Faults } from './faults.ts'
 import { Ledger } from './ledger.ts'
 import { decodeSpaceMessage } from './messages.ts'
+import type { Seeds } from './paxos.ts'
 import { ownedRanges, type Ring } from './ring.ts'
 import { decodeDelta } from './ring-codec.ts'
 import { decodeSummary, missingDeltas, ringDigest, ringSummary } from './ring-digest.ts'
-import { type IpamInit, seedIdOf, seedRing } from './seed.ts'
+import { type IpamInit, seedRing } from './seed.ts'
 import { type IpamStatus, ipamStatus } from './status.ts'
 import { openStore, type StoreError } from './store.ts'
 import { addressRange, checkUniverse, hostAddress } from './universe.ts'
+import { isBootstrapMessage } from './vote.ts'
 
 /** A range of addresses, base + n, and its owner. */
 export interface OwnedRange {
@@ -42,12 +45,20 @@ export interface IpamOptions {
   readonly log: Logger
 }
 
-/** Owns the state directory and one timer. */
+interface Opened {
+  readonly store: Disposable
+  readonly disk: Disk
+  /** Some of the journal was lost. */
+  readonly isDamaged: boolean
+}
+
+/** Owns the state directory and its timers. */
 export class Ipam implements AsyncDisposable {
   /** To be registered with the mesh, before `attach`. */
   readonly part: GossipPart
   readonly #ledger: Ledger
   readonly #allocator: Allocator
+  readonly #bootstrap: Bootstrap
   readonly #clock: Clock
   readonly #log: Logger
   readonly #resources: Disposable
@@ -78,19 +89,29 @@ export class Ipam implements AsyncDisposable {
     using opening = new DisposableStack()
     opening.use(disk)
     const { store, records, warning } = openStore(disk, { peer: options.self, universe: options.universe })
-    const ipam = new Ipam(new Ledger(options.self, options.universe, store, records), store, options)
+    const ledger = new Ledger(options.self, options.universe, store, records)
+    const ipam = new Ipam(ledger, { store, disk, isDamaged: warning !== undefined }, options)
     if (warning !== undefined) ipam.#trouble(warning)
-    ipam.#begin(options.init, warning !== undefined)
+    ipam.#bootstrap.begin()
     opening.move()
     return ipam
   }
 
-  private constructor(ledger: Ledger, resources: Disposable, { clock, random, log }: Omit<IpamOptions, 'directory'>) {
+  private constructor(ledger: Ledger, { store, disk, isDamaged }: Opened, options: Omit<IpamOptions, 'directory'>) {
+    const { clock, random, log, self, universe, init } = options
     this.#ledger = ledger
-    this.#resources = resources
+    this.#resources = store
     this.#clock = clock
     this.#log = log
     this.#allocator = new Allocator(ledger, random, () => this.#port?.reachable() ?? [])
+    const ports = {
+      ...{ self, universe, clock, random, disk },
+      seedId: () => ledger.ring?.seedId,
+      seed: (seeds: Seeds) => this.#seed(seeds),
+      network: () => this.#port,
+      trouble: (text: string) => this.#trouble(text),
+    }
+    this.#bootstrap = new Bootstrap(init, ports, { isDamaged })
     this.part = {
       channel: 'ipam',
       digest: () => this.#currentDigest(),
@@ -123,7 +144,8 @@ export class Ipam implements AsyncDisposable {
     this.#perform()
     const result = await settled
     signal.removeEventListener('abort', cancel)
-    return result.ok ? ok(hostAddress(this.#ledger.universe, result.value)) : result
+    if (result.ok) return ok(hostAddress(this.#ledger.universe, result.value))
+    return result.error.code === 'no-ring' ? err({ code: 'no-ring', text: this.#bootstrap.waiting() }) : result
   }
 
   /** Idempotent: the address that is free now, undefined when `key` had none. */
@@ -158,35 +180,31 @@ export class Ipam implements AsyncDisposable {
   }
 
   status(): IpamStatus {
-    return ipamStatus(this.#ledger, this.#allocator, this.#faults.list())
+    return ipamStatus(this.#ledger, this.#allocator, this.#bootstrap, this.#faults.list())
   }
 
   /** Whoever waits is told that we are closing. */
   [Symbol.asyncDispose](): Promise<void> {
     if (this.#closed) return Promise.resolve()
     this.#closed = true
+    this.#bootstrap[Symbol.dispose]()
     this.#allocator.close()
     this.#perform()
     this.#listeners.clear()
     return Promise.try(() => this.#resources[Symbol.dispose]())
   }
 
-  /** A ring of our own making is only for a node that never had one: after damage it may have had, and the others know better. */
-  #begin(init: IpamInit, damaged: boolean): void {
-    const { ring, universe } = this.#ledger
-    if (init.kind === 'await') return
-    if (ring !== undefined) {
-      if (ring.seedId !== seedIdOf(universe, init.peers))
-        this.#trouble('the seed list is not the one that our ring began with; we keep our ring')
-      return
-    }
-    if (damaged) {
-      this.#trouble('our ring was lost with the damage; we wait to hear of it from another peer')
-      return
-    }
-    const seeded = this.#allocator.seed(seedRing(universe, init.peers), this.#now())
+  /** Begins the ring, and tells of it: the others may know nothing of these seeds. False when it cannot be written. */
+  #seed(seeds: Seeds): boolean {
+    const { universe } = this.#ledger
+    const seeded = this.#allocator.seed(seedRing(universe, seeds), this.#now())
     if (!seeded.ok) this.#trouble(seeded.error.text)
-    else this.#log.info({ range: formatCidr(universe), count: init.peers.length }, 'IP ranges seeded')
+    else this.#log.info({ range: formatCidr(universe), count: seeds.length }, 'IP ranges seeded')
+    const { ring } = this.#ledger
+    const deltas = seeded.ok && ring !== undefined ? missingDeltas(universe, ring, { universe, seedId: undefined, hashes: [] }) : []
+    for (const delta of deltas) this.#post({ kind: 'broadcast', delta })
+    this.#perform()
+    return seeded.ok
   }
 
   #currentDigest(): Uint8Array {
@@ -218,10 +236,14 @@ export class Ipam implements AsyncDisposable {
   }
 
   #receive(bytes: Uint8Array, from: PeerName): void {
-    const message = decodeSpaceMessage(bytes)
-    const received = message.ok ? this.#allocator.receive(from, message.value, this.#now()) : message
+    const received = isBootstrapMessage(bytes) ? this.#bootstrap.receive(bytes, from) : this.#receiveSpace(bytes, from)
     if (!received.ok) this.#faults.add(`from ${from}: ${received.error.detail}`)
     this.#perform()
+  }
+
+  #receiveSpace(bytes: Uint8Array, from: PeerName): Result<void, GossipFault> {
+    const message = decodeSpaceMessage(bytes)
+    return message.ok ? this.#allocator.receive(from, message.value, this.#now()) : message
   }
 
   /** What goes to others is sent after the present call, as the mesh may be in the midst of calling us. */
@@ -230,14 +252,14 @@ export class Ipam implements AsyncDisposable {
       switch (effect.kind) {
         case 'broadcast':
         case 'send':
-          if (this.#outbox.length === 0) queueMicrotask(() => this.#flush())
-          this.#outbox.push(effect)
+          this.#post(effect)
           break
         case 'settle':
           this.#settlers.get(effect.request)?.(effect.result)
           this.#settlers.delete(effect.request)
           break
         case 'changed':
+          if (this.#ledger.ring !== undefined) this.#bootstrap.ringKnown()
           if (!this.#changed) queueMicrotask(() => this.#tell())
           this.#changed = true
           break
@@ -249,6 +271,11 @@ export class Ipam implements AsyncDisposable {
       }
     }
     this.#rearm()
+  }
+
+  #post(effect: AllocatorEffect & { kind: 'send' | 'broadcast' }): void {
+    if (this.#outbox.length === 0) queueMicrotask(() => this.#flush())
+    this.#outbox.push(effect)
   }
 
   #flush(): void {

@@ -2,6 +2,7 @@
 import { formatCidr, formatIpv4 } from '../mesh/base/address.ts'
 import type { PeerName } from '../mesh/base/brand.ts'
 import type { Allocator } from './allocator.ts'
+import type { Bootstrap, BootstrapStatus } from './bootstrap.ts'
 import type { Ledger } from './ledger.ts'
 import { ringItems } from './ring.ts'
 import { hostAddress, usableSize } from './universe.ts'
@@ -9,6 +10,9 @@ import { hostAddress, usableSize } from './universe.ts'
 export interface IpamStatus {
   /** `ready`, or what is being waited for. */
   readonly status: string
+  readonly bootstrap: BootstrapStatus
+  /** Why there is no ring; undefined when there is one. */
+  readonly waiting: string | undefined
   /** The universe. */
   readonly range: string
   /** How many addresses pods can get in all. */
@@ -41,14 +45,16 @@ interface IpamOwnerStatus {
   readonly active: number | undefined
 }
 
-export function ipamStatus(ledger: Ledger, allocator: Allocator, faults: readonly string[]): IpamStatus {
+export function ipamStatus(ledger: Ledger, allocator: Allocator, bootstrap: Bootstrap, faults: readonly string[]): IpamStatus {
   const { universe } = ledger
   const items = ledger.ring === undefined ? [] : ringItems(ledger.ring)
   const strays = ledger
     .strays()
     .map((host) => `${formatIpv4(hostAddress(universe, host))} is allocated here, but the ring gives it to another peer`)
   return {
-    status: statusText(ledger, allocator),
+    status: ledger.ring === undefined ? bootstrap.headline() : statusText(allocator),
+    bootstrap: bootstrap.status(),
+    waiting: ledger.ring === undefined ? bootstrap.waiting() : undefined,
     range: formatCidr(universe),
     rangeAddresses: usableSize(universe),
     activeAddresses: ledger.allocations.size,
@@ -66,8 +72,7 @@ export function ipamStatus(ledger: Ledger, allocator: Allocator, faults: readonl
   }
 }
 
-function statusText(ledger: Ledger, allocator: Allocator): string {
-  if (ledger.ring === undefined) return 'awaiting a ring from another peer'
+function statusText(allocator: Allocator): string {
   if (allocator.pending().length === 0) return 'ready'
   const { denied, silent, unreachable, open } = allocator.prospects()
   const onlyUnreachable = unreachable.length > 0 && denied.length + silent.length + open.length === 0

@@ -37,7 +37,7 @@ export class IpamGroup {
   /** @param letter names the peer. @param init as on the command line, with letters for names. */
   join(letter: string, init: string, disk: MemoryDisk = new MemoryDisk()): Member {
     const name = peer(letter)
-    const text = init.replace(/=(.*)/, (_, letters: string) => `=${letters.split(',').map(peer).join(',')}`)
+    const text = init.replace(/^seed=(.*)/, (_, letters: string) => `seed=${letters.split(',').map(peer).join(',')}`)
     const parsed: IpamInit = parseIpamInit(text, name)
     const ipam = Ipam.onDisk(disk.open(), {
       self: name,

@@ -64,6 +64,8 @@ describe('one peer alone', () => {
     await allocate(ipam, 1)
     expect(ipam.status()).toEqual({
       status: 'ready',
+      bootstrap: { mode: 'seed', source: [peer('a'), peer('b')].join() },
+      waiting: undefined,
       range: '10.32.0.0/27',
       rangeAddresses: 30,
       activeAddresses: 1,
