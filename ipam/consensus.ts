@@ -137,7 +137,8 @@ export class Consensus implements Disposable {
         this.#handle({ kind: 'stop' })
         return
       case 'abstention':
-        this.#roles.set(from, { kind: 'observer' })
+        // Whoever counts otherwise tells us so by this, as its number is in it.
+        if (decoded.voters === 0 || this.#counts(from, decoded)) this.#roles.set(from, { kind: 'observer' })
         this.#handle({ kind: 'message', from, message })
         return
       case 'prepare':
@@ -168,8 +169,7 @@ export class Consensus implements Disposable {
   #question(from: PeerName, decoded: DecodedBootstrap, message: PaxosMessage & { kind: 'prepare' | 'accept' }): void {
     const ballot = message.kind === 'accept' ? message.proposal.ballot : message.ballot
     if (this.#ports.hasRing()) this.#ports.send(from, { kind: 'settled', ballot })
-    else if (!this.#counts(from, decoded)) return
-    else if (this.#state === undefined) this.#ports.send(from, { kind: 'abstention', ballot })
+    else if (!this.#counts(from, decoded) || this.#state === undefined) this.#ports.send(from, { kind: 'abstention', ballot })
     else {
       this.#yieldTo(ballot)
       this.#handle({ kind: 'message', from, message })

@@ -1,6 +1,7 @@
 /** A few IPAMs that hear each other at once, for scenarios: links can be cut and peers made deaf, by hand. */
 import { Ipam } from '../../ipam/ipam.ts'
 import { type IpamInit, parseIpamInit } from '../../ipam/seed.ts'
+import { decodeBootstrap, isBootstrapMessage } from '../../ipam/vote.ts'
 import { parseCidr } from '../../mesh/base/address.ts'
 import { type Millis, millis, type PeerName } from '../../mesh/base/brand.ts'
 import { toHex } from '../../mesh/base/bytes.ts'
@@ -22,7 +23,7 @@ export class IpamGroup {
   readonly deaf: Set<PeerName> = new Set()
   /** Peers that nobody can send to. */
   readonly gone: Set<PeerName> = new Set()
-  /** Every unicast message: from, to, kind of message (1 ask, 2 grant, 3 denial). */
+  /** Every unicast message: from, to, kind of message (1 ask, 2 grant, 3 denial, or a word of the bootstrap). */
   readonly sent: string[] = []
   /** The last of them. */
   last: Uint8Array = new Uint8Array()
@@ -35,10 +36,9 @@ export class IpamGroup {
   }
 
   /** @param letter names the peer. @param init as on the command line, with letters for names. */
-  join(letter: string, init: string, disk: MemoryDisk = new MemoryDisk()): Member {
+  join(letter: string, init: string | IpamInit, disk: MemoryDisk = new MemoryDisk()): Member {
     const name = peer(letter)
-    const text = init.replace(/^seed=(.*)/, (_, letters: string) => `seed=${letters.split(',').map(peer).join(',')}`)
-    const parsed: IpamInit = parseIpamInit(text, name)
+    const parsed = typeof init === 'string' ? parseIpamInit(lettersToNames(init), name) : init
     const ipam = Ipam.onDisk(disk.open(), {
       self: name,
       universe: parseCidr(this.#universe),
@@ -56,7 +56,7 @@ export class IpamGroup {
       send: (to, message) => {
         const other = this.#others(name).find((one) => one.name === to)
         if (other === undefined) return false
-        this.sent.push(`${name[0]}→${to[0]} ${message[0]}`)
+        this.sent.push(`${name[0]}→${to[0]} ${kindOf(message)}`)
         this.last = message
         if (!this.deaf.has(to)) other.ipam.part.receive(message, name)
         return true
@@ -80,6 +80,15 @@ export class IpamGroup {
     if (this.gone.has(name)) return []
     return [...this.#members.values()].filter((other) => other.name !== name && !this.gone.has(other.name))
   }
+}
+
+function lettersToNames(init: string): string {
+  return init.replace(/^seed=(.*)/, (_, letters: string) => `seed=${letters.split(',').map(peer).join(',')}`)
+}
+
+function kindOf(message: Uint8Array): string {
+  const decoded = isBootstrapMessage(message) ? decodeBootstrap(message) : undefined
+  return decoded?.ok ? decoded.value.message.kind : String(message[0])
 }
 
 /** `member` asks `other` for what it lacks. */
