@@ -13,6 +13,7 @@ import { err, ok, type Result, unreachable } from '../mesh/base/result.ts'
 import type { GossipFault, GossipPort } from '../mesh/gossip.ts'
 import { Consensus, type ConsensusStatus } from './consensus.ts'
 import type { Disk } from './disk.ts'
+import { namesOf } from './names.ts'
 import type { Seeds } from './paxos.ts'
 import type { SeedId } from './ring.ts'
 import { type IpamInit, isSeedList, listedSeeds, type SeedSource, seedIdOf } from './seed.ts'
@@ -36,13 +37,13 @@ interface BootstrapPorts {
 
 export type BootstrapStatus =
   | { readonly mode: 'observer' }
+  /** Which peers, or who names them. */
   | { readonly mode: 'seed'; readonly source: string }
   | ({ readonly mode: 'consensus' } & ConsensusStatus)
 
 /** In the state directory: what we have promised and accepted. */
 const VOTE_FILE = 'ipam.vote'
 const ASK_AGAIN: BackoffPolicy = { first: seconds(1), max: seconds(30) }
-const NO_RING = 'no ring of IP ranges is known yet'
 
 export class Bootstrap implements Disposable {
   readonly #init: IpamInit
@@ -119,10 +120,9 @@ export class Bootstrap implements Disposable {
 
   /** Why there is no ring, and so no address. */
   waiting(): string {
-    if (this.#consensus !== undefined) return `${NO_RING}: ${this.#consensus.waiting()}`
-    if (this.#lost !== undefined) return `${NO_RING}: ${this.#lost}; we wait to hear of it from another peer`
-    if (this.#init.kind === 'named') return `${NO_RING}: ${this.#init.source.name} has not named the seeds`
-    return `${NO_RING}: no other peer has told us of one`
+    if (this.#consensus !== undefined) return this.#consensus.waiting()
+    if (this.#lost !== undefined) return `${this.#lost}; we wait to hear of it from another peer`
+    return this.#init.kind === 'named' ? `${this.#init.source.name} has not named the seeds` : 'no other peer has told us of one'
   }
 
   status(): BootstrapStatus {
@@ -131,7 +131,7 @@ export class Bootstrap implements Disposable {
       case 'await':
         return { mode: 'observer' }
       case 'seed':
-        return { mode: 'seed', source: init.peers.join(',') }
+        return { mode: 'seed', source: namesOf(init.peers) }
       case 'named':
         return { mode: 'seed', source: init.source.name }
       case 'consensus':

@@ -145,7 +145,9 @@ export class Ipam implements AsyncDisposable {
     const result = await settled
     signal.removeEventListener('abort', cancel)
     if (result.ok) return ok(hostAddress(this.#ledger.universe, result.value))
-    return result.error.code === 'no-ring' ? err({ code: 'no-ring', text: this.#bootstrap.waiting() }) : result
+    return result.error.code === 'no-ring'
+      ? err({ code: 'no-ring', text: `no ring of IP ranges is known yet: ${this.#bootstrap.waiting()}` })
+      : result
   }
 
   /** Idempotent: the address that is free now, undefined when `key` had none. */

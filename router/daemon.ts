@@ -129,7 +129,7 @@ async function serve(parts: Parts, stack: AsyncDisposableStack): Promise<void> {
   stack.use(ipam.onChange(() => datapath.kick()))
   stack.use(keepHostAddress(ipam, log))
   const waitingFor = (): readonly string[] => [
-    ...(ipam.ranges().length > 0 ? [] : ['a ring of address ranges']),
+    ...ringAwaited(ipam),
     ...(datapath.settled ? [] : ['the kernel']),
     ...(ipam.ranges().length === 0 || datapath.hostAddress !== undefined ? [] : ['an address of its own']),
   ]
@@ -164,6 +164,12 @@ async function serve(parts: Parts, stack: AsyncDisposableStack): Promise<void> {
   stack.use(
     await ApiServer.start({ path: apiSocketPath(config.runDirectory), ports: { snapshot, connect, forget, ...keyPorts(keys) }, log }),
   )
+}
+
+function ringAwaited(ipam: Ipam): readonly string[] {
+  if (ipam.ranges().length > 0) return []
+  const { waiting } = ipam.status()
+  return [waiting === undefined ? 'a ring of address ranges' : `a ring of address ranges (${waiting})`]
 }
 
 function keyPorts(keys: KeyRotation): Pick<ApiPorts, 'keys' | 'rotateKeys'> {

@@ -1,5 +1,6 @@
 /** What the router tells of itself: the reports of its parts, as one. */
 
+import type { BootstrapStatus } from '../ipam/bootstrap.ts'
 import type { Ipam } from '../ipam/ipam.ts'
 import { formatIpv4 } from '../mesh/base/address.ts'
 import type { PeerName } from '../mesh/base/brand.ts'
@@ -9,7 +10,7 @@ import type { Liveness } from '../mesh/liveness.ts'
 import type { Mesh } from '../mesh/mesh.ts'
 import type { PeerRecord } from '../mesh/record.ts'
 import type { ConnectionStatus } from '../mesh/status.ts'
-import type { ConnectionReport, IpamReport, PeerReport, RouterReport } from './api/contract.ts'
+import type { BootstrapReport, ConnectionReport, IpamReport, PeerLabel, PeerReport, RouterReport } from './api/contract.ts'
 import type { Secrets } from './secrets.ts'
 
 export function routerReport(mesh: Mesh, { keyring, isOpen }: Pick<Secrets, 'keyring' | 'isOpen'>): RouterReport {
@@ -73,6 +74,8 @@ export function ipamReport(ipam: Ipam, mesh: Mesh): IpamReport {
   const total = status.owners.reduce((sum, owner) => sum + owner.addresses, 0)
   return {
     status: status.status,
+    bootstrap: bootstrapReport(status.bootstrap, nicknames),
+    ...(status.waiting === undefined ? {} : { waiting: status.waiting }),
     ready: ipam.ranges().length > 0,
     range: status.range,
     rangeSize: status.rangeAddresses,
@@ -90,6 +93,13 @@ export function ipamReport(ipam: Ipam, mesh: Mesh): IpamReport {
     pending: status.pending,
     faults: status.faults,
   }
+}
+
+function bootstrapReport(status: BootstrapStatus, nicknames: ReadonlyMap<PeerName, string>): BootstrapReport {
+  if (status.mode !== 'consensus') return status
+  const label = (name: PeerName): PeerLabel => ({ name, nickname: nicknames.get(name) ?? '' })
+  const { leader, heard, ...rest } = status
+  return { ...rest, heard: heard.map(label), ...(leader === undefined ? {} : { leader: label(leader) }) }
 }
 
 function nicknamesOf(mesh: Mesh): ReadonlyMap<PeerName, string> {

@@ -64,7 +64,7 @@ describe('one peer alone', () => {
     await allocate(ipam, 1)
     expect(ipam.status()).toEqual({
       status: 'ready',
-      bootstrap: { mode: 'seed', source: [peer('a'), peer('b')].join() },
+      bootstrap: { mode: 'seed', source: `${peer('a')}, ${peer('b')}` },
       waiting: undefined,
       range: '10.32.0.0/27',
       rangeAddresses: 30,
