@@ -8,6 +8,7 @@ import type { Random } from '../mesh/base/random.ts'
 import { err, ok, type Result, unreachable } from '../mesh/base/result.ts'
 import type { GossipFault, Merged } from '../mesh/gossip.ts'
 import type { AttachmentKey } from './attachment.ts'
+import { encodeClaim } from './claims.ts'
 import { Answers, Asking, type Prospects } from './donation.ts'
 import type { Ledger } from './ledger.ts'
 import { encodeSpaceMessage, type SpaceMessage } from './messages.ts'
@@ -122,6 +123,26 @@ export class Allocator {
       this.#serve(now)
     }
     return seeded
+  }
+
+  /** Takes another ring in the place of ours. */
+  adopt(ring: Ring, now: Millis): Result<void, StoreError> {
+    const adopted = this.#ledger.adopt(ring)
+    if (adopted.ok) {
+      this.#effects.push({ kind: 'changed' })
+      this.#serve(now)
+    }
+    return adopted
+  }
+
+  /** `from` claims these host numbers. */
+  claimed(from: PeerName, hosts: readonly number[]): void {
+    const yielded = this.#ledger.yieldHosts(from, hosts)
+    if (!yielded.ok) this.#trouble(yielded.error.text)
+    if (!yielded.ok || yielded.value === undefined) return
+    const { used, isNews, delta } = yielded.value
+    if (isNews) this.#effects.push({ kind: 'changed' }, { kind: 'broadcast', delta: encodeDelta(delta) })
+    this.#effects.push({ kind: 'send', to: from, message: encodeClaim({ kind: 'answer', used, delta }) })
   }
 
   merge(delta: RingDelta, now: Millis): Result<Merged, GossipFault> {

@@ -13,18 +13,21 @@ import type { GossipFault, GossipPart, GossipPort, Merged, News } from '../mesh/
 import { type AllocateError, Allocator, type AllocatorEffect } from './allocator.ts'
 import type { AttachmentKey } from './attachment.ts'
 import { Bootstrap } from './bootstrap.ts'
+import { Claims, isClaimMessage } from './claims.ts'
 import { type Disk, openDisk } from './disk.ts'
 import { Faults } from './faults.ts'
 import { Ledger } from './ledger.ts'
 import { decodeSpaceMessage } from './messages.ts'
 import type { Seeds } from './paxos.ts'
-import { ownedRanges, type Ring } from './ring.ts'
+import { ownedRanges, type Ring, type SeedId } from './ring.ts'
 import { decodeDelta } from './ring-codec.ts'
 import { decodeSummary, missingDeltas, ringDigest, ringSummary } from './ring-digest.ts'
+import { Rivalry } from './rivalry.ts'
 import { type IpamInit, seedRing } from './seed.ts'
 import { type IpamStatus, ipamStatus } from './status.ts'
 import { openStore, type StoreError } from './store.ts'
 import { addressRange, checkUniverse, hostAddress } from './universe.ts'
+import { isVerdict } from './verdicts.ts'
 import { isBootstrapMessage } from './vote.ts'
 
 /** A range of addresses, base + n, and its owner. */
@@ -59,6 +62,8 @@ export class Ipam implements AsyncDisposable {
   readonly #ledger: Ledger
   readonly #allocator: Allocator
   readonly #bootstrap: Bootstrap
+  readonly #rivalry: Rivalry
+  readonly #claims: Claims
   readonly #clock: Clock
   readonly #log: Logger
   readonly #resources: Disposable
@@ -112,10 +117,25 @@ export class Ipam implements AsyncDisposable {
       trouble: (text: string) => this.#trouble(text),
     }
     this.#bootstrap = new Bootstrap(init, ports, { isDamaged })
+    this.#rivalry = new Rivalry({
+      ...{ universe, clock, log },
+      ring: () => ledger.ring,
+      adopt: (ring) => this.#wrote(this.#allocator.adopt(ring, this.#now())),
+      broadcast: (delta) => this.#post({ kind: 'broadcast', delta }),
+    })
+    this.#claims = new Claims({
+      ...{ ledger, clock },
+      send: (to, message) => this.#port?.send(to, message) === true,
+      reachable: () => this.#port?.reachable() ?? [],
+      claimed: (from, hosts) => this.#allocator.claimed(from, hosts),
+      merge: (delta) => this.#allocator.merge(delta, this.#now()),
+      changed: () => this.#changes(),
+    })
     this.part = {
       channel: 'ipam',
       digest: () => this.#currentDigest(),
-      summary: () => ringSummary(ledger.universe, ledger.ring),
+      // Whoever is to take another ring asks for the whole of it.
+      summary: () => ringSummary(ledger.universe, this.#rivalry.awaited === undefined ? ledger.ring : undefined),
       missing: (summary) => this.#missing(summary),
       merge: (delta, from) => this.#merge(delta, from),
       receive: (message, from) => this.#receive(message, from),
@@ -125,6 +145,7 @@ export class Ipam implements AsyncDisposable {
   /** From now on other peers can be asked for space. */
   attach(port: GossipPort): void {
     this.#port = port
+    this.#claims.poke()
     this.#allocator.tick(this.#now())
     this.#perform()
   }
@@ -182,7 +203,23 @@ export class Ipam implements AsyncDisposable {
   }
 
   status(): IpamStatus {
-    return ipamStatus(this.#ledger, this.#allocator, this.#bootstrap, this.#faults.list())
+    return ipamStatus({
+      ...{ ledger: this.#ledger, allocator: this.#allocator, bootstrap: this.#bootstrap, rivalry: this.#rivalry },
+      ...{ conflicts: this.conflicts(), faults: this.#faults.list() },
+    })
+  }
+
+  /** Attachments whose addresses a pod of another peer has as well, and which peer that is. */
+  conflicts(): ReadonlyMap<AttachmentKey, PeerName> {
+    return this.#claims.conflicts()
+  }
+
+  /**
+   * Decides between our ring and another one that has met it: see `Rivalry.resolve`.
+   * @throws {WeftError} USAGE when there is nothing to decide.
+   */
+  resolve(keep: 'ours' | 'theirs', theirs: string | undefined): SeedId {
+    return this.#rivalry.resolve(keep, theirs)
   }
 
   /** Whoever waits is told that we are closing. */
@@ -190,6 +227,7 @@ export class Ipam implements AsyncDisposable {
     if (this.#closed) return Promise.resolve()
     this.#closed = true
     this.#bootstrap[Symbol.dispose]()
+    this.#claims[Symbol.dispose]()
     this.#allocator.close()
     this.#perform()
     this.#listeners.clear()
@@ -199,14 +237,20 @@ export class Ipam implements AsyncDisposable {
   /** Begins the ring, and tells of it: the others may know nothing of these seeds. False when it cannot be written. */
   #seed(seeds: Seeds): boolean {
     const { universe } = this.#ledger
-    const seeded = this.#allocator.seed(seedRing(universe, seeds), this.#now())
-    if (!seeded.ok) this.#trouble(seeded.error.text)
-    else this.#log.info({ range: formatCidr(universe), count: seeds.length }, 'IP ranges seeded')
+    const isWritten = this.#wrote(this.#allocator.seed(seedRing(universe, seeds), this.#now()))
     const { ring } = this.#ledger
-    const deltas = seeded.ok && ring !== undefined ? missingDeltas(universe, ring, { universe, seedId: undefined, hashes: [] }) : []
-    for (const delta of deltas) this.#post({ kind: 'broadcast', delta })
+    if (isWritten && ring !== undefined) {
+      this.#log.info({ range: formatCidr(universe), count: seeds.length }, 'IP ranges seeded')
+      for (const delta of missingDeltas(universe, ring, { universe, seedId: undefined, hashes: [] }))
+        this.#post({ kind: 'broadcast', delta })
+    }
     this.#perform()
-    return seeded.ok
+    return isWritten
+  }
+
+  #wrote(result: Result<void, StoreError>): boolean {
+    if (!result.ok) this.#trouble(result.error.text)
+    return result.ok
   }
 
   #currentDigest(): Uint8Array {
@@ -221,7 +265,7 @@ export class Ipam implements AsyncDisposable {
     const foreign = this.#ledger.foreign(summary.value)
     if (foreign !== undefined) {
       this.#faults.add(foreign.detail)
-      return err(foreign)
+      return this.#rivalry.isRival(summary.value) ? ok(this.#rivalry.met(summary.value.seedId, undefined)) : err(foreign)
     }
     const { ring, universe } = this.#ledger
     const deltas = ring === undefined ? [] : missingDeltas(universe, ring, summary.value)
@@ -229,7 +273,12 @@ export class Ipam implements AsyncDisposable {
   }
 
   #merge(bytes: Uint8Array, from: PeerName): Result<Merged, GossipFault> {
+    if (isVerdict(bytes)) return this.#rivalry.receive(bytes)
     const delta = decodeDelta(bytes)
+    if (delta.ok && this.#rivalry.gather(delta.value, from)) {
+      this.#perform()
+      return ok({ news: [], held: [], faults: [] })
+    }
     const merged = delta.ok ? this.#allocator.merge(delta.value, this.#now()) : delta
     const faults = merged.ok ? merged.value.faults : [merged.error]
     for (const { detail } of faults) this.#faults.add(`from ${from}: ${detail}`)
@@ -238,12 +287,14 @@ export class Ipam implements AsyncDisposable {
   }
 
   #receive(bytes: Uint8Array, from: PeerName): void {
-    const received = isBootstrapMessage(bytes) ? this.#bootstrap.receive(bytes, from) : this.#receiveSpace(bytes, from)
+    const received = this.#dispatch(bytes, from)
     if (!received.ok) this.#faults.add(`from ${from}: ${received.error.detail}`)
     this.#perform()
   }
 
-  #receiveSpace(bytes: Uint8Array, from: PeerName): Result<void, GossipFault> {
+  #dispatch(bytes: Uint8Array, from: PeerName): Result<void, GossipFault> {
+    if (isBootstrapMessage(bytes)) return this.#bootstrap.receive(bytes, from)
+    if (isClaimMessage(bytes)) return this.#claims.receive(bytes, from)
     const message = decodeSpaceMessage(bytes)
     return message.ok ? this.#allocator.receive(from, message.value, this.#now()) : message
   }
@@ -262,8 +313,8 @@ export class Ipam implements AsyncDisposable {
           break
         case 'changed':
           if (this.#ledger.ring !== undefined) this.#bootstrap.ringKnown()
-          if (!this.#changed) queueMicrotask(() => this.#tell())
-          this.#changed = true
+          this.#claims.poke()
+          this.#changes()
           break
         case 'trouble':
           this.#trouble(effect.text)
@@ -288,6 +339,11 @@ export class Ipam implements AsyncDisposable {
       else if (this.#port?.send(effect.to, effect.message) !== true) this.#allocator.unsent(effect.to, this.#now())
     }
     this.#perform()
+  }
+
+  #changes(): void {
+    if (!this.#changed) queueMicrotask(() => this.#tell())
+    this.#changed = true
   }
 
   #tell(): void {

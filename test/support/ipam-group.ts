@@ -50,9 +50,8 @@ export class IpamGroup {
     const member = { name, ipam, disk }
     this.#members.set(name, member)
     ipam.attach({
-      broadcast: (delta) => {
-        for (const other of this.#others(name)) other.ipam.part.merge(delta, name)
-      },
+      // What is new there is told on, as the mesh does it.
+      broadcast: (delta) => this.#spread(name, delta),
       send: (to, message) => {
         const other = this.#others(name).find((one) => one.name === to)
         if (other === undefined) return false
@@ -68,12 +67,32 @@ export class IpamGroup {
 
   /** Anti-entropy, everybody with everybody. @returns what was wrong with the messages. */
   gossip(): readonly string[] {
-    return [...this.#members.values()].flatMap((member) => this.#others(member.name).flatMap((other) => learn(member, other)))
+    return [...this.#members.values()].flatMap((member) => this.#others(member.name).flatMap((other) => this.#learn(member, other)))
   }
 
   async pass(duration: Millis = millis(0)): Promise<void> {
     await this.clock.advanceAsync(duration)
     await new Promise((resolve) => setImmediate(resolve))
+  }
+
+  /** `member` asks `other` for what it lacks. */
+  #learn(member: Member, other: Member): readonly string[] {
+    if (toHex(member.ipam.part.digest()) === toHex(other.ipam.part.digest())) return []
+    const deltas = other.ipam.part.missing(member.ipam.part.summary())
+    if (!deltas.ok) return [`${other.name[0]}: ${deltas.error.code}: ${deltas.error.detail}`]
+    return deltas.value.flatMap(({ delta }) => {
+      const merged = member.ipam.part.merge(delta, other.name)
+      if (!merged.ok) return [`${member.name[0]}: ${merged.error.code}: ${merged.error.detail}`]
+      for (const news of merged.value.news) this.#spread(member.name, news.delta)
+      return []
+    })
+  }
+
+  #spread(from: PeerName, delta: Uint8Array): void {
+    for (const other of this.#others(from)) {
+      const merged = other.ipam.part.merge(delta, from)
+      if (merged.ok) for (const news of merged.value.news) this.#spread(other.name, news.delta)
+    }
   }
 
   #others(name: PeerName): readonly Member[] {
@@ -89,13 +108,4 @@ function lettersToNames(init: string): string {
 function kindOf(message: Uint8Array): string {
   const decoded = isBootstrapMessage(message) ? decodeBootstrap(message) : undefined
   return decoded?.ok ? decoded.value.message.kind : String(message[0])
-}
-
-/** `member` asks `other` for what it lacks. */
-function learn(member: Member, other: Member): readonly string[] {
-  if (toHex(member.ipam.part.digest()) === toHex(other.ipam.part.digest())) return []
-  const deltas = other.ipam.part.missing(member.ipam.part.summary())
-  if (!deltas.ok) return [`${other.name[0]}: ${deltas.error.code}: ${deltas.error.detail}`]
-  for (const { delta } of deltas.value) member.ipam.part.merge(delta, other.name)
-  return []
 }
