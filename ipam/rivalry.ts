@@ -78,10 +78,12 @@ export class Rivalry {
   /** For people: a line for each other ring. */
   words(): readonly string[] {
     const { awaited } = this
+    const ours = this.#ports.ring()?.seedId
     return this.rivals().map(({ seedId, peers }) => {
       const of = peers.length === 0 ? '' : ` of ${namesOf(peers)}`
       if (seedId === awaited) return `our ring is given up for ring ${seedId}${of}, which is being fetched`
-      return `another ring (${seedId})${of} has met ours (${this.#ports.ring()?.seedId ?? 'none'}): ${RESOLVE_HINT}`
+      if (this.#verdicts.against(seedId).at(-1)?.winner === ours) return `ring ${seedId}${of} is given up for ours`
+      return `another ring (${seedId})${of} has met ours (${ours ?? 'none'}): ${RESOLVE_HINT}`
     })
   }
 
