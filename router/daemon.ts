@@ -161,9 +161,9 @@ async function serve(parts: Parts, stack: AsyncDisposableStack): Promise<void> {
   })
   const forget = (texts: readonly string[]): readonly string[] => forgetTargets(mesh, texts)
   const connect = (texts: readonly string[], replace: boolean): void => mesh.connect(texts.map(targetOrThrow), { replace })
-  stack.use(
-    await ApiServer.start({ path: apiSocketPath(config.runDirectory), ports: { snapshot, connect, forget, ...keyPorts(keys) }, log }),
-  )
+  const resolveRings = (keep: 'ours' | 'theirs', ring: string | undefined): string => ipam.resolve(keep, ring)
+  const ports = { snapshot, connect, forget, resolveRings, ...keyPorts(keys) }
+  stack.use(await ApiServer.start({ path: apiSocketPath(config.runDirectory), ports, log }))
 }
 
 function ringAwaited(ipam: Ipam): readonly string[] {
@@ -199,6 +199,8 @@ function keepHostAddress(ipam: Ipam, log: Logger): Disposable {
   const stop = new AbortController()
   let asking = false
   const ask = async (): Promise<void> => {
+    // A pod elsewhere has our address since two rings became one: it cannot change its address, and we can.
+    if (ipam.conflicts().has(HOST_ATTACHMENT)) await ipam.free(HOST_ATTACHMENT)
     if (asking || stop.signal.aborted || ipam.lookup(HOST_ATTACHMENT) !== undefined || ipam.ranges().length === 0) return
     asking = true
     const result = await ipam.allocate(HOST_ATTACHMENT, stop.signal)

@@ -76,6 +76,9 @@ export function ipamReport(ipam: Ipam, mesh: Mesh): IpamReport {
     status: status.status,
     bootstrap: bootstrapReport(status.bootstrap, nicknames),
     ...(status.waiting === undefined ? {} : { waiting: status.waiting }),
+    ...(status.seedId === undefined ? {} : { ring: status.seedId }),
+    rivals: status.rivals.map(({ seedId, peers }) => ({ ring: seedId, peers: peers.map((name) => labelOf(name, nicknames)) })),
+    notices: status.notices,
     ready: ipam.ranges().length > 0,
     range: status.range,
     rangeSize: status.rangeAddresses,
@@ -97,9 +100,13 @@ export function ipamReport(ipam: Ipam, mesh: Mesh): IpamReport {
 
 function bootstrapReport(status: BootstrapStatus, nicknames: ReadonlyMap<PeerName, string>): BootstrapReport {
   if (status.mode !== 'consensus') return status
-  const label = (name: PeerName): PeerLabel => ({ name, nickname: nicknames.get(name) ?? '' })
   const { leader, heard, ...rest } = status
-  return { ...rest, heard: heard.map(label), ...(leader === undefined ? {} : { leader: label(leader) }) }
+  const known = heard.map((name) => labelOf(name, nicknames))
+  return { ...rest, heard: known, ...(leader === undefined ? {} : { leader: labelOf(leader, nicknames) }) }
+}
+
+function labelOf(name: PeerName, nicknames: ReadonlyMap<PeerName, string>): PeerLabel {
+  return { name, nickname: nicknames.get(name) ?? '' }
 }
 
 function nicknamesOf(mesh: Mesh): ReadonlyMap<PeerName, string> {

@@ -97,6 +97,12 @@ export interface IpamReport {
   readonly bootstrap: BootstrapReport
   /** Why there is no ring yet. */
   readonly waiting?: string
+  /** The id of our ring: equal on all peers that share one. */
+  readonly ring?: string
+  /** Rings of other beginnings that have met ours, and who has them. */
+  readonly rivals: readonly { readonly ring: string; readonly peers: readonly PeerLabel[] }[]
+  /** What a person has to decide, a line each. */
+  readonly notices: readonly string[]
   readonly ready: boolean
   readonly range: string
   readonly rangeSize: number

@@ -60,6 +60,7 @@ export function renderStatus(snapshot: Snapshot): string {
       ['Bootstrap', bootstrapText(ipam.bootstrap)],
       ['Range', ipam.range],
       ['DefaultSubnet', ipam.range],
+      ...ipam.notices.map((notice) => ['Notice', notice] as const),
     ]),
     section([
       ['Service', 'datapath'],
@@ -146,7 +147,7 @@ export function renderIpam({ ipam, router }: Snapshot): string {
     const share = `(${(owner.share * 100).toFixed(1).padStart(4, '0')}% of total)`
     return `${peerLabel(owner).padEnd(PEER_WIDTH)} ${String(owner.addresses).padStart(COUNT_WIDTH)} IPs ${share} ${ownerNote(owner)}`
   })
-  if (rows.length > 0) return lines(table)
+  if (rows.length > 0) return lines([...table, ...ipam.notices])
   return lines([ipam.status, ...(ipam.waiting === undefined ? [] : [`  ${ipam.waiting}`]), ...heardRows(ipam.bootstrap)])
 }
 

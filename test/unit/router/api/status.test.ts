@@ -59,6 +59,8 @@ const snapshot: Snapshot = {
       leader: { name: 'aaaaaaaaaaaaaaaa', nickname: 'a' },
       round: 4,
     },
+    rivals: [],
+    notices: [],
     ready: true,
     range: '10.32.0.0/12',
     rangeSize: 1_048_576,
@@ -207,6 +209,12 @@ describe('the status text', () => {
     { bootstrap: { mode: 'consensus', voters: 3, quorum: 2, heard: [], round: 0 }, text: 'consensus of 3 (quorum 2)' },
   ] as const)('says how the ring began: $text', ({ bootstrap, text }) => {
     expect(renderStatus({ ...snapshot, ipam: { ...snapshot.ipam, bootstrap } })).toContain(`      Bootstrap: ${text}\n`)
+  })
+
+  test('ends with what a person has to decide', () => {
+    const ipam = { ...snapshot.ipam, notices: ['another ring has met ours'] }
+    expect(renderIpam({ ...snapshot, ipam })).toMatch(/52428 IPs \(05.0% of total\)\nanother ring has met ours\n$/)
+    expect(renderStatus({ ...snapshot, ipam })).toContain('         Notice: another ring has met ours\n')
   })
 
   test('lists targets as they were given', () => {
