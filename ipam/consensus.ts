@@ -131,6 +131,8 @@ export class Consensus implements Disposable {
 
   receive(from: PeerName, decoded: DecodedBootstrap): void {
     const { message } = decoded
+    const isQuestion = message.kind === 'prepare' || message.kind === 'accept'
+    if (this.#ports.hasRing() && !isQuestion) return
     switch (message.kind) {
       case 'settled':
         this.#roles.set(from, { kind: 'settled', until: millis(this.#ports.clock.now() + SETTLED_FOR) })
@@ -146,7 +148,7 @@ export class Consensus implements Disposable {
         this.#question(from, decoded, message)
         return
       default:
-        if (this.#counts(from, decoded) && !this.#ports.hasRing()) this.#handle({ kind: 'message', from, message })
+        if (this.#counts(from, decoded)) this.#handle({ kind: 'message', from, message })
     }
   }
 
@@ -193,31 +195,41 @@ export class Consensus implements Disposable {
   }
 
   #poll(): void {
-    const { clock, hasRing, random } = this.#ports
-    const state = this.#state
-    if (hasRing()) {
+    if (this.#ports.hasRing()) {
       this.#handle({ kind: 'stop' })
       this.#timer[Symbol.dispose]()
       return
     }
-    if (state === undefined) return
-    const now = clock.now()
-    if (state.attempt.kind === 'decided') {
-      // What was decided could not be written then.
-      if (this.#notBefore === undefined || now >= this.#notBefore) this.#begin(state.attempt.proposal.seeds)
-      return
+    // Whoever comes back may have become another one.
+    const inReach = new Set(this.#ports.reachable())
+    for (const name of this.#roles.keys()) if (!inReach.has(name)) this.#roles.delete(name)
+    const attempt = this.#state?.attempt
+    const now = this.#ports.clock.now()
+    switch (attempt?.kind) {
+      case 'idle':
+        this.#consider(now)
+        return
+      case 'preparing':
+      case 'proposing':
+        if (this.#crowd() > this.#voters) this.#handle({ kind: 'stop' })
+        else if (now >= this.#answersDue) this.#handle({ kind: 'timeout' })
+        return
+      case 'decided':
+        // It could not be written then.
+        if (this.#notBefore === undefined || now >= this.#notBefore) this.#begin(attempt.proposal.seeds)
+        return
+      default:
     }
-    if (state.attempt.kind !== 'idle') {
-      if (this.#crowd() > this.#voters) this.#handle({ kind: 'stop' })
-      else if (now >= this.#answersDue) this.#handle({ kind: 'timeout' })
-      return
-    }
+  }
+
+  /** Proposes, if it is time to. */
+  #consider(now: Millis): void {
     if (!this.#mayPropose()) {
       this.#notBefore = undefined
       return
     }
     const electors = this.#electors()
-    this.#notBefore ??= millis(now + TURN * (0.5 + random() / 2 + this.#turn(electors)))
+    this.#notBefore ??= millis(now + TURN * (0.5 + this.#ports.random() / 2 + this.#turn(electors)))
     if (now < this.#notBefore) return
     this.#answersDue = millis(now + backoff(ANSWER, this.#failures + 1, () => 1))
     this.#handle({ kind: 'propose', others: electors })

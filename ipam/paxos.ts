@@ -266,7 +266,7 @@ function highest(proposals: readonly (Proposal | undefined)[]): Proposal | undef
 }
 
 /** Negative, zero or positive, as for sorting. */
-export function compareBallots(a: Ballot, b: Ballot): number {
+function compareBallots(a: Ballot, b: Ballot): number {
   if (a.round !== b.round) return a.round - b.round
   if (a.proposer === b.proposer) return 0
   return a.proposer < b.proposer ? -1 : 1

@@ -39,7 +39,7 @@ const HEARD_FOR: Millis = seconds(60)
 const RIVALS_MAX = 8
 const PEERS_MAX = 16
 
-export const RESOLVE_HINT = 'decide which ring stands: `weft ipam resolve --keep-ours` or `weft ipam resolve --take-theirs`, on one node'
+const RESOLVE_HINT = 'decide which ring stands: `weft ipam resolve --keep-ours` or `weft ipam resolve --take-theirs`, on one node'
 
 export class Rivalry {
   readonly #ports: RivalryPorts

@@ -47,7 +47,7 @@ const small = fc.nat(1_000)
 const frequent = (kind: 'deliver' | 'repeat' | 'lose') => fc.record({ kind: fc.constant(kind), message: small })
 const ofVoter = (kind: 'timeout' | 'restart' | 'stop' | 'full') => fc.record({ kind: fc.constant(kind), voter: small })
 
-export const paxosActions: fc.Arbitrary<readonly PaxosAction[]> = fc.array(
+const paxosActions: fc.Arbitrary<readonly PaxosAction[]> = fc.array(
   fc.oneof(
     { weight: 60, arbitrary: frequent('deliver') },
     { weight: 12, arbitrary: fc.record({ kind: fc.constant('propose' as const), voter: small, others: small }) },
