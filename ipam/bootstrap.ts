@@ -7,10 +7,11 @@ import type { Cidr } from '../mesh/base/address.ts'
 import { type BackoffPolicy, backoff } from '../mesh/base/backoff.ts'
 import { type PeerName, seconds } from '../mesh/base/brand.ts'
 import type { Clock } from '../mesh/base/clock.ts'
-import { describeError, WeftError } from '../mesh/base/errors.ts'
+import { describeError } from '../mesh/base/errors.ts'
 import type { Random } from '../mesh/base/random.ts'
 import { err, ok, type Result, unreachable } from '../mesh/base/result.ts'
 import type { GossipFault, GossipPort } from '../mesh/gossip.ts'
+import { openBeside } from './beside.ts'
 import { Consensus, type ConsensusStatus } from './consensus.ts'
 import type { Disk } from './disk.ts'
 import { namesOf } from './names.ts'
@@ -152,7 +153,7 @@ export class Bootstrap implements Disposable {
 
   #vote(voters: number): Consensus {
     const { self, universe, clock, random, seedId, seed, trouble, network } = this.#ports
-    const disk = this.#resources.use(besideOrThrow(this.#ports.disk))
+    const disk = this.#resources.use(openBeside(this.#ports.disk, VOTE_FILE))
     const send = (to: PeerName, message: BootstrapMessage): void => this.#send(to, message)
     const reachable = (): readonly PeerName[] => network()?.reachable() ?? []
     const hasRing = (): boolean => seedId() !== undefined
@@ -201,17 +202,5 @@ export class Bootstrap implements Disposable {
     const voters = this.#init.kind === 'consensus' ? this.#init.voters : 0
     const bytes = encodeBootstrap({ voters, universe: this.#ports.universe }, message)
     queueMicrotask(() => this.#ports.network()?.send(to, bytes))
-  }
-}
-
-/** @throws {WeftError} STATE */
-function besideOrThrow(disk: Disk): Disk {
-  try {
-    return disk.beside(VOTE_FILE)
-  } catch (cause) {
-    throw new WeftError('STATE', `cannot open ${VOTE_FILE} beside ${disk.path}`, {
-      cause,
-      hint: 'it must be a file that we may read and write',
-    })
   }
 }

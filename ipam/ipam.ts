@@ -118,10 +118,11 @@ export class Ipam implements AsyncDisposable {
     }
     this.#bootstrap = new Bootstrap(init, ports, { isDamaged })
     this.#rivalry = new Rivalry({
-      ...{ universe, clock, log },
+      ...{ universe, clock, log, disk },
       ring: () => ledger.ring,
       adopt: (ring) => this.#wrote(this.#allocator.adopt(ring, this.#now())),
       broadcast: (delta) => this.#post({ kind: 'broadcast', delta }),
+      trouble: (text) => this.#trouble(text),
     })
     this.#claims = new Claims({
       ...{ ledger, clock },
@@ -228,6 +229,7 @@ export class Ipam implements AsyncDisposable {
     this.#closed = true
     this.#bootstrap[Symbol.dispose]()
     this.#claims[Symbol.dispose]()
+    this.#rivalry[Symbol.dispose]()
     this.#allocator.close()
     this.#perform()
     this.#listeners.clear()

@@ -7,24 +7,32 @@
 import { type Cidr, formatCidr } from '../mesh/base/address.ts'
 import { type Millis, type PeerName, seconds } from '../mesh/base/brand.ts'
 import type { Clock } from '../mesh/base/clock.ts'
-import { WeftError } from '../mesh/base/errors.ts'
+import { describeError, WeftError } from '../mesh/base/errors.ts'
 import type { Logger } from '../mesh/base/log.ts'
 import { err, ok, type Result } from '../mesh/base/result.ts'
 import type { GossipFault, Merged, News } from '../mesh/gossip.ts'
+import { openBeside } from './beside.ts'
+import type { Disk } from './disk.ts'
 import { namesOf } from './names.ts'
 import { emptyRing, mergeRing, type Ring, type SeedId } from './ring.ts'
 import { encodeDelta, type RingDelta } from './ring-codec.ts'
-import { decodeVerdict, encodeVerdict, Verdicts } from './verdicts.ts'
+import { decodeVerdict, decodeVerdicts, encodeVerdict, encodeVerdicts, type Verdict, Verdicts } from './verdicts.ts'
 
 interface RivalryPorts {
   readonly universe: Cidr
   readonly clock: Clock
   readonly log: Logger
+  /** Where IPAM keeps its journal. */
+  readonly disk: Disk
   ring(): Ring | undefined
   /** Takes another ring in the place of ours; false when it cannot be written now. */
   adopt(ring: Ring): boolean
   broadcast(delta: Uint8Array): void
+  trouble(text: string): void
 }
+
+/** In the state directory. */
+const FILE = 'ipam.verdicts'
 
 /** Another ring than ours, of which we have heard lately. */
 export interface Rival {
@@ -41,8 +49,9 @@ const PEERS_MAX = 16
 
 const RESOLVE_HINT = 'decide which ring stands: `weft ipam resolve --keep-ours` or `weft ipam resolve --take-theirs`, on one node'
 
-export class Rivalry {
+export class Rivalry implements Disposable {
   readonly #ports: RivalryPorts
+  readonly #disk: Disk
   readonly #verdicts = new Verdicts()
   readonly #rivals = new Map<SeedId, { heardAt: Millis; readonly peers: Map<PeerName, Millis> }>()
   /** What we have gathered of the ring that we are to take. */
@@ -50,6 +59,12 @@ export class Rivalry {
 
   constructor(ports: RivalryPorts) {
     this.#ports = ports
+    this.#disk = openBeside(ports.disk, FILE)
+    for (const verdict of this.#load()) this.#verdicts.add(verdict)
+  }
+
+  [Symbol.dispose](): void {
+    this.#disk[Symbol.dispose]()
   }
 
   /** The ring that stands in the place of ours, which we have not got whole yet. */
@@ -123,6 +138,7 @@ export class Rivalry {
     if (range !== ours) return err({ code: 'foreign', detail: `a verdict on rings of the range ${range}; ours is ${ours}` })
     const added = this.#verdicts.add(verdict.value)
     if (added === 'full') return err({ code: 'limit', detail: 'too many verdicts on rings' })
+    if (added === 'new') this.#save(this.#verdicts.all)
     return ok({ news: added === 'new' ? [{ key: undefined, delta: bytes.slice() }] : [], held: [], faults: [] })
   }
 
@@ -153,13 +169,43 @@ export class Rivalry {
     const [loser, winner] = keep === 'ours' ? [rival.seedId, ours] : [ours, rival.seedId]
     const verdict = { loser, winner, at: clock.wallTime() }
     if (this.#verdicts.against(loser).at(-1)?.winner === winner) return winner
-    this.#verdicts.add(verdict)
-    const stands = this.#verdicts.against(loser).at(-1)?.winner
-    if (stands !== winner) {
-      throw new WeftError('USAGE', `it was decided otherwise before: ${stands ?? loser} stands`, { hint: 'see `weft status ipam`' })
+    const stands = this.#verdicts.against(winner).at(-1)?.winner ?? this.#verdicts.against(loser).at(-1)?.winner
+    if (stands !== undefined)
+      throw new WeftError('USAGE', `it was decided otherwise before: ${stands} stands`, { hint: 'see `weft status ipam`' })
+    if (this.#verdicts.isFull) {
+      throw new WeftError('USAGE', 'more was decided about rings than can be kept', {
+        hint: `stop the routers, and remove ${this.#disk.path} of each`,
+      })
     }
+    if (!this.#save([...this.#verdicts.all, verdict])) {
+      throw new WeftError('STATE', `cannot write ${this.#disk.path}, so nothing was decided`, { hint: 'check the disk' })
+    }
+    this.#verdicts.add(verdict)
     broadcast(encodeVerdict(universe, verdict))
     return winner
+  }
+
+  #load(): readonly Verdict[] {
+    const { universe, trouble } = this.#ports
+    try {
+      const bytes = this.#disk.read()
+      const verdicts = bytes === undefined ? [] : decodeVerdicts(universe, bytes)
+      if (verdicts === undefined) trouble(`${this.#disk.path} is damaged: what was decided about rings may have to be decided again`)
+      return verdicts ?? []
+    } catch (error) {
+      trouble(`cannot read ${this.#disk.path}: ${describeError(error)}`)
+      return []
+    }
+  }
+
+  #save(verdicts: readonly Verdict[]): boolean {
+    try {
+      this.#disk.replace(encodeVerdicts(this.#ports.universe, verdicts))
+      return true
+    } catch (error) {
+      this.#ports.trouble(`cannot write ${this.#disk.path}: ${describeError(error)}`)
+      return false
+    }
   }
 
   #note(theirs: SeedId, ours: SeedId, from: PeerName | undefined): void {

@@ -4,12 +4,16 @@
  *
  *   | form 2 | /length| zero 2 | base 4 | loser 8 | winner 8 | wall time of the decision, ms 8 |
  *
+ * On disk: | CRC-32 of the rest 4 | as above | as above | … , so that neither the one who was told nor those
+ * who heard of it can forget what a person has decided.
+ *
  * Verdicts may contradict each other, as two people may decide at once. What counts is the same wherever
  * the same verdicts are known: the earlier ones, without those that would send a ring's peers in a circle.
  */
-import { type Cidr, cidr, ipv4 } from '../mesh/base/address.ts'
+import { crc32 } from 'node:zlib'
+import { type Cidr, cidr, formatCidr, ipv4 } from '../mesh/base/address.ts'
 import { type Millis, millis } from '../mesh/base/brand.ts'
-import { fromHex, toHex } from '../mesh/base/bytes.ts'
+import { concatBytes, fromHex, toHex } from '../mesh/base/bytes.ts'
 import { err, ok, type Result } from '../mesh/base/result.ts'
 import type { GossipFault } from '../mesh/gossip.ts'
 import type { SeedId } from './ring.ts'
@@ -23,6 +27,7 @@ export interface Verdict {
 
 const FORM = 2
 const BYTES = 32
+const CRC_BYTES = 4
 /** A cluster whose rings met more often has other troubles; more would be somebody filling our memory. */
 const VERDICTS_MAX = 16
 
@@ -56,14 +61,44 @@ export function decodeVerdict(bytes: Uint8Array): Result<Verdict & { readonly un
   }
 }
 
+export function encodeVerdicts(universe: Cidr, verdicts: readonly Verdict[]): Uint8Array {
+  const body = concatBytes(verdicts.map((verdict) => encodeVerdict(universe, verdict)))
+  const head = new Uint8Array(CRC_BYTES)
+  new DataView(head.buffer).setUint32(0, crc32(body))
+  return concatBytes([head, body])
+}
+
+/** Undefined when the bytes are damaged, or of another range. */
+export function decodeVerdicts(universe: Cidr, bytes: Uint8Array): readonly Verdict[] | undefined {
+  const body = bytes.subarray(CRC_BYTES)
+  if (bytes.length < CRC_BYTES || crc32(body) !== new DataView(bytes.buffer, bytes.byteOffset).getUint32(0)) return undefined
+  const verdicts: Verdict[] = []
+  for (let at = 0; at < body.length; at += BYTES) {
+    const verdict = decodeVerdict(body.subarray(at, at + BYTES))
+    if (!verdict.ok || formatCidr(verdict.value.universe) !== formatCidr(universe)) return undefined
+    const { loser, winner, at: time } = verdict.value
+    verdicts.push({ loser, winner, at: time })
+  }
+  return verdicts
+}
+
 export class Verdicts {
   #all: readonly Verdict[] = []
   #winners: ReadonlyMap<SeedId, SeedId> = new Map()
 
+  /** In order of their time. */
+  get all(): readonly Verdict[] {
+    return this.#all
+  }
+
+  get isFull(): boolean {
+    return this.#all.length >= VERDICTS_MAX
+  }
+
   /** 'full' when no more can be kept. */
   add(verdict: Verdict): 'new' | 'known' | 'full' {
     if (this.#all.some((known) => compare(known, verdict) === 0)) return 'known'
-    if (this.#all.length >= VERDICTS_MAX) return 'full'
+    if (this.isFull) return 'full'
     this.#all = [...this.#all, verdict].sort(compare)
     this.#winners = winnersOf(this.#all)
     return 'new'

@@ -158,6 +158,46 @@ describe('a verdict', () => {
     expect([ranges(ipam), addresses(ipam), ipam.status().seedId]).toEqual([ranges(c.ipam), ['10.32.0.1'], ringOf('a', 'b')])
   })
 
+  test('is not forgotten by whoever was told, though it is killed before anybody hears of it', async () => {
+    const group = new IpamGroup(RANGE)
+    const { a, b, c } = await halves(group)
+    await talk(group)
+    for (const { name } of [b, c, group.join('e', '')]) group.gone.add(name)
+    group.gone.add(peer('d'))
+    a.ipam.resolve('ours', undefined)
+    const later = new IpamGroup(RANGE)
+    a.disk.kill()
+    const back = later.join('a', 'seed=a,b', a.disk)
+    c.disk.kill()
+    const other = later.join('c', 'seed=c', c.disk)
+    await talk(later, seconds(8))
+    expect([back, other].map(({ ipam }) => ipam.status().seedId)).toEqual(Array(2).fill(ringOf('a', 'b')))
+  })
+
+  test('that cannot be written is none', async () => {
+    const group = new IpamGroup(RANGE)
+    const [{ ipam, disk }] = [group.join('a', 'seed=a'), group.join('b', 'seed=b')]
+    await talk(group)
+    disk.fault = () => {
+      throw systemError('EIO')
+    }
+    expect(() => ipam.resolve('ours', undefined)).toThrow(expect.objectContaining({ code: 'STATE' }))
+    disk.fault = undefined
+    expect(ipam.resolve('theirs', undefined)).toBe(ringOf('b'))
+  })
+
+  test('whose file is damaged has to be given again', async () => {
+    const group = new IpamGroup(RANGE)
+    const { ipam, disk } = group.join('a', 'seed=a')
+    group.join('b', 'seed=b')
+    await talk(group)
+    ipam.resolve('ours', undefined)
+    const file = disk.beside('ipam.verdicts')
+    file.bytes = file.bytes?.with(9, 77)
+    const { ipam: back } = new IpamGroup(RANGE).join('a', 'seed=a', disk)
+    expect(back.status().faults.join()).toContain('is damaged: what was decided about rings may have to be decided again')
+  })
+
   test('reaches those who were away, from whoever knows it', async () => {
     const group = new IpamGroup(RANGE)
     const { a, c, d } = await halves(group)
