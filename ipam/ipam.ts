@@ -283,7 +283,8 @@ export class Ipam implements AsyncDisposable {
     }
     const merged = delta.ok ? this.#allocator.merge(delta.value, this.#now()) : delta
     const faults = merged.ok ? merged.value.faults : [merged.error]
-    for (const { detail } of faults) this.#faults.add(`from ${from}: ${detail}`)
+    const isRival = delta.ok && this.#rivalry.isRival(delta.value)
+    for (const { detail } of faults) this.#faults.add(isRival ? detail : `from ${from}: ${detail}`)
     this.#perform()
     return merged
   }

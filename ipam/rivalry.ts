@@ -114,10 +114,11 @@ export class Rivalry implements Disposable {
     return [head, ...verdicts.map((verdict) => encodeVerdict(universe, verdict))].map((delta) => ({ key: undefined, delta }))
   }
 
-  /** A part of the ring that we are to take. True when it was that. */
+  /** True when `delta` needs no more to be done: a part of the ring that we are to take, or only the name of another one. */
   gather(delta: RingDelta, from: PeerName): boolean {
     if (!this.isRival(delta)) return false
     this.met(delta.seedId, from)
+    if (delta.items.length === 0) return true
     const { awaited } = this
     const ours = this.#ports.ring()
     if (ours === undefined || awaited === undefined || delta.seedId !== awaited) return false

@@ -252,6 +252,16 @@ describe('an observer', () => {
   })
 })
 
+test('seeds that cannot reach each other allocate all the same, each its own, and are one cluster when they meet', async () => {
+  const group = new IpamGroup(RANGE)
+  group.gone.add(peer('b'))
+  const [a, b] = [group.join('a', 'seed=a,b'), group.join('b', 'seed=a,b')]
+  const given = [await allocate(a.ipam, 1), await allocate(b.ipam, 1)]
+  group.gone.clear()
+  expect([given, group.gossip(), a.ipam.status().notices]).toEqual([['10.32.0.1', '10.32.0.128'], [], []])
+  expect(a.ipam.part.digest()).toEqual(b.ipam.part.digest())
+})
+
 describe('seeds that somebody else names', () => {
   const named = (seeds: (signal: AbortSignal) => Promise<readonly PeerName[]>) =>
     ({ kind: 'named', source: { name: 'the registry', seeds } }) as const
