@@ -8,7 +8,7 @@ import type { Random } from '../mesh/base/random.ts'
 import { err, ok, type Result, unreachable } from '../mesh/base/result.ts'
 import type { GossipFault, Merged } from '../mesh/gossip.ts'
 import type { AttachmentKey } from './attachment.ts'
-import { encodeClaim } from './claims.ts'
+import { type ClaimMessage, encodeClaim } from './claims.ts'
 import { Answers, Asking, type Prospects } from './donation.ts'
 import type { Ledger } from './ledger.ts'
 import { encodeSpaceMessage, type SpaceMessage } from './messages.ts'
@@ -136,7 +136,8 @@ export class Allocator {
   }
 
   /** `from` claims these host numbers. */
-  claimed(from: PeerName, hosts: readonly number[]): void {
+  claimed(from: PeerName, { hosts, seedId }: ClaimMessage & { kind: 'claim' }): void {
+    if (seedId !== this.#ledger.ring?.seedId) return
     const yielded = this.#ledger.yieldHosts(from, hosts)
     if (!yielded.ok) this.#trouble(yielded.error.text)
     if (!yielded.ok || yielded.value === undefined) return
@@ -162,7 +163,9 @@ export class Allocator {
   receive(from: PeerName, message: SpaceMessage, now: Millis): Result<void, GossipFault> {
     switch (message.kind) {
       case 'ask':
-        this.#answer(from, message.id)
+        // Of another ring it would refuse what we give, and we would have lost it.
+        if (message.seedId === this.#ledger.ring?.seedId) this.#answer(from, message.id)
+        else this.#send(from, { kind: 'denial', id: message.id })
         return ok(undefined)
       case 'grant':
         return this.#granted(from, message, now)
@@ -216,7 +219,8 @@ export class Allocator {
     this.#asking.tick(now)
     if (this.#waiting.size === 0) return
     const ask = this.#asking.next(this.#otherOwners(), this.#reachable(), now)
-    if (ask !== undefined) this.#send(ask.peer, { kind: 'ask', id: ask.id })
+    const seedId = this.#ledger.ring?.seedId
+    if (ask !== undefined && seedId !== undefined) this.#send(ask.peer, { kind: 'ask', id: ask.id, seedId })
   }
 
   #answer(from: PeerName, id: number): void {

@@ -3,21 +3,21 @@
  * has one free gives it, and the pod goes on as if nothing had been; one that has given it to a pod of its
  * own says so, and both say it to people, as one of the two pods has to go. Big endian:
  *
- *   claim:  | 16 | host 4 | host 4 | …
+ *   claim:  | 16 | seed id 8 | host 4 | host 4 | …
  *   answer: | 17 | zero | how many are in use 2 | host 4 | … | ring delta with the entries of all that were claimed
  */
 import { type Millis, millis, type PeerName, seconds } from '../mesh/base/brand.ts'
-import { concatBytes } from '../mesh/base/bytes.ts'
+import { concatBytes, fromHex, toHex } from '../mesh/base/bytes.ts'
 import { type Clock, every } from '../mesh/base/clock.ts'
 import { err, ok, type Result } from '../mesh/base/result.ts'
 import type { GossipFault } from '../mesh/gossip.ts'
 import type { AttachmentKey } from './attachment.ts'
 import type { Ledger } from './ledger.ts'
-import { entryOver } from './ring.ts'
+import { entryOver, type SeedId } from './ring.ts'
 import { decodeDelta, encodeDelta, type RingDelta } from './ring-codec.ts'
 
 export type ClaimMessage =
-  | { readonly kind: 'claim'; readonly hosts: readonly number[] }
+  | { readonly kind: 'claim'; readonly seedId: SeedId; readonly hosts: readonly number[] }
   | { readonly kind: 'answer'; readonly used: readonly number[]; readonly delta: RingDelta }
 
 interface ClaimPorts {
@@ -26,7 +26,7 @@ interface ClaimPorts {
   send(to: PeerName, message: Uint8Array): boolean
   reachable(): readonly PeerName[]
   /** A peer wants these of our host numbers. */
-  claimed(from: PeerName, hosts: readonly number[]): void
+  claimed(from: PeerName, claim: ClaimMessage & { kind: 'claim' }): void
   merge(delta: RingDelta): Result<unknown, GossipFault>
   /** The conflicts are not what they were. */
   changed(): void
@@ -34,6 +34,7 @@ interface ClaimPorts {
 
 const Kind = { claim: 16, answer: 17 } as const
 const HOST_BYTES = 4
+const CLAIM_HEAD_BYTES = 9
 const ANSWER_HEAD_BYTES = 4
 /** More pods than a node runs; all their entries are one delta. */
 export const CLAIMS_MAX = 1_024
@@ -48,15 +49,16 @@ export function isClaimMessage(bytes: Uint8Array): boolean {
 }
 
 export function encodeClaim(message: ClaimMessage): Uint8Array {
-  if (message.kind === 'claim') return concatBytes([Uint8Array.of(Kind.claim), hostBytes(message.hosts)])
+  if (message.kind === 'claim') return concatBytes([Uint8Array.of(Kind.claim), fromHex(message.seedId), hostBytes(message.hosts)])
   const { used, delta } = message
   return concatBytes([Uint8Array.of(Kind.answer, 0, used.length >> 8, used.length & 255), hostBytes(used), encodeDelta(delta)])
 }
 
 export function decodeClaim(bytes: Uint8Array): Result<ClaimMessage, GossipFault> {
   if (bytes[0] === Kind.claim) {
-    const hosts = readHosts(bytes, 1, (bytes.length - 1) / HOST_BYTES)
-    return hosts === undefined ? malformed(`a claim of ${bytes.length} bytes`) : ok({ kind: 'claim', hosts })
+    const hosts = readHosts(bytes, CLAIM_HEAD_BYTES, (bytes.length - CLAIM_HEAD_BYTES) / HOST_BYTES)
+    if (hosts === undefined) return malformed(`a claim of ${bytes.length} bytes`)
+    return ok({ kind: 'claim', seedId: toHex(bytes.subarray(1, CLAIM_HEAD_BYTES)) as SeedId, hosts })
   }
   const count = ((bytes[2] ?? 0) << 8) | (bytes[3] ?? 0)
   const used = bytes[0] === Kind.answer ? readHosts(bytes, ANSWER_HEAD_BYTES, count) : undefined
@@ -99,7 +101,7 @@ export class Claims implements Disposable {
     const message = decodeClaim(bytes)
     if (!message.ok) return message
     if (message.value.kind === 'claim') {
-      this.#ports.claimed(from, message.value.hosts)
+      this.#ports.claimed(from, message.value)
       return ok(undefined)
     }
     const merged = this.#ports.merge(message.value.delta)
@@ -122,12 +124,13 @@ export class Claims implements Disposable {
     const strays = ledger.strays()
     const current = new Set(strays)
     for (const host of this.#asked.keys()) if (!current.has(host)) this.#asked.delete(host)
-    if (strays.length === 0) {
+    const seedId = ledger.ring?.seedId
+    if (strays.length === 0 || seedId === undefined) {
       this[Symbol.dispose]()
       return
     }
     for (const [owner, hosts] of this.#due(strays, now)) {
-      if (!send(owner, encodeClaim({ kind: 'claim', hosts }))) continue
+      if (!send(owner, encodeClaim({ kind: 'claim', seedId, hosts }))) continue
       for (const host of hosts) {
         const isUsed = this.#asked.get(host)?.isUsed === true && this.#asked.get(host)?.owner === owner
         this.#asked.set(host, { owner, until: millis(now + (isUsed ? ASK_AGAIN : ANSWER_WITHIN)), isUsed })
@@ -160,7 +163,7 @@ function hostBytes(hosts: readonly number[]): Uint8Array {
 }
 
 function readHosts(bytes: Uint8Array, at: number, count: number): readonly number[] | undefined {
-  if (!Number.isInteger(count) || count > CLAIMS_MAX || bytes.length < at + count * HOST_BYTES) return undefined
+  if (!Number.isInteger(count) || count < 0 || count > CLAIMS_MAX || bytes.length < at + count * HOST_BYTES) return undefined
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
   return Array.from({ length: count }, (_, index) => view.getUint32(at + index * HOST_BYTES))
 }

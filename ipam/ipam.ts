@@ -128,7 +128,7 @@ export class Ipam implements AsyncDisposable {
       ...{ ledger, clock },
       send: (to, message) => this.#port?.send(to, message) === true,
       reachable: () => this.#port?.reachable() ?? [],
-      claimed: (from, hosts) => this.#allocator.claimed(from, hosts),
+      claimed: (from, claim) => this.#allocator.claimed(from, claim),
       merge: (delta) => this.#allocator.merge(delta, this.#now()),
       changed: () => this.#changes(),
     })

@@ -54,6 +54,21 @@ describe('two rings that meet', () => {
     expect([await allocate(a.ipam, 1), await allocate(c.ipam, 1)]).toEqual(['10.32.0.1', '10.32.0.1'])
   })
 
+  test('give nothing to each other, though a peer of one may be an owner in the other', async () => {
+    const group = new IpamGroup('10.32.0.0/28')
+    const [a, c] = [group.join('a', 'seed=a,b'), group.join('c', 'seed=a,c')]
+    await talk(group)
+    const asked: Promise<unknown>[] = []
+    for (let number = 0; number < 12; number++) asked.push(allocate(c.ipam, number))
+    await talk(group, seconds(12))
+    expect(group.sent).toContain('c→a 1')
+    expect((await Promise.all(asked)).filter((answer) => answer === 'exhausted')).toHaveLength(5)
+    c.ipam.part.receive(encodeClaim({ kind: 'claim', seedId: seedIdOf(universe, [peer('a')]), hosts: [1] }), peer('a'))
+    a.ipam.part.receive(encodeClaim({ kind: 'claim', seedId: seedIdOf(universe, [peer('a')]), hosts: [1] }), peer('c'))
+    await group.pass()
+    expect([ranges(a.ipam), ranges(c.ipam)]).toEqual(['a:0-8 b:8-16', 'a:0-8 c:8-16'])
+  })
+
   test('are forgotten when they part', async () => {
     const group = new IpamGroup(RANGE)
     const { a, b, c, d } = await halves(group)
@@ -263,13 +278,13 @@ describe('a claim', () => {
     const { ipam } = group.join('a', 'seed=a')
     group.join('b', '')
     for (const number of [1, 2]) await allocate(ipam, number)
-    ipam.part.receive(encodeClaim({ kind: 'claim', hosts: [0, 1, 5, 5, 255, 256, 9_999] }), peer('b'))
+    ipam.part.receive(encodeClaim({ kind: 'claim', seedId: ringOf('a'), hosts: [0, 1, 5, 5, 255, 256, 9_999] }), peer('b'))
     await group.pass()
     expect(decodeClaim(group.last)).toMatchObject({ ok: true, value: { kind: 'answer', used: [1] } })
     expect([ranges(ipam), addresses(ipam)]).toEqual(['a:0-5 b:5-6 a:6-0', ['10.32.0.1', '10.32.0.2']])
     // Asked again, as the answer may have been lost, it says the same.
     const first = group.last
-    ipam.part.receive(encodeClaim({ kind: 'claim', hosts: [1, 5] }), peer('b'))
+    ipam.part.receive(encodeClaim({ kind: 'claim', seedId: ringOf('a'), hosts: [1, 5] }), peer('b'))
     await group.pass()
     expect([ranges(ipam), decodeClaim(group.last)]).toMatchObject(['a:0-5 b:5-6 a:6-0', { value: { used: [1] } }])
     expect(first).not.toEqual(new Uint8Array())
@@ -283,7 +298,7 @@ describe('a claim', () => {
     disk.fault = () => {
       throw systemError('ENOSPC')
     }
-    const claim = encodeClaim({ kind: 'claim', hosts: [5] })
+    const claim = encodeClaim({ kind: 'claim', seedId: ringOf('a'), hosts: [5] })
     ipam.part.receive(claim, peer('c'))
     none.ipam.part.receive(claim, peer('c'))
     await group.pass()
@@ -292,8 +307,8 @@ describe('a claim', () => {
 
   test('of too many, or cut short, is refused', () => {
     const hosts = Array.from({ length: CLAIMS_MAX }, (_, host) => host)
-    const whole = encodeClaim({ kind: 'claim', hosts })
-    expect(decodeClaim(whole)).toEqual({ ok: true, value: { kind: 'claim', hosts } })
+    const whole = encodeClaim({ kind: 'claim', seedId: ringOf('a'), hosts })
+    expect(decodeClaim(whole)).toEqual({ ok: true, value: { kind: 'claim', seedId: ringOf('a'), hosts } })
     for (const bytes of [new Uint8Array([...whole, 0, 0, 0, 1]), whole.subarray(0, 6), Uint8Array.of(17), Uint8Array.of(17, 0, 0, 9)]) {
       expect(decodeClaim(bytes).ok).toBe(false)
     }
