@@ -8,9 +8,11 @@ import type { Random } from '../mesh/base/random.ts'
 import { err, ok, type Result, unreachable } from '../mesh/base/result.ts'
 import type { GossipFault, Merged } from '../mesh/gossip.ts'
 import type { AttachmentKey } from './attachment.ts'
+import { type ClaimMessage, encodeClaim } from './claims.ts'
 import { Answers, Asking, type Prospects } from './donation.ts'
 import type { Ledger } from './ledger.ts'
 import { encodeSpaceMessage, type SpaceMessage } from './messages.ts'
+import { namesOf } from './names.ts'
 import { ownedRanges, type Ring, withEnds } from './ring.ts'
 import { encodeDelta, type RingDelta } from './ring-codec.ts'
 import type { StoreError } from './store.ts'
@@ -45,8 +47,6 @@ const ALLOCATE_TIMEOUT: Millis = seconds(10)
 const RETRY: Millis = seconds(1)
 /** Some times the most pods a node runs: whatever waits beyond these is a loop gone wild. */
 const WAITING_MAX = 1_024
-/** Names enough to know where to look. */
-const NAMED_PEERS_MAX = 3
 
 interface Waiting {
   readonly request: number
@@ -125,6 +125,27 @@ export class Allocator {
     return seeded
   }
 
+  /** Takes another ring in the place of ours. */
+  adopt(ring: Ring, now: Millis): Result<void, StoreError> {
+    const adopted = this.#ledger.adopt(ring)
+    if (adopted.ok) {
+      this.#effects.push({ kind: 'changed' })
+      this.#serve(now)
+    }
+    return adopted
+  }
+
+  /** `from` claims these host numbers. */
+  claimed(from: PeerName, { hosts, seedId }: ClaimMessage & { kind: 'claim' }): void {
+    if (seedId !== this.#ledger.ring?.seedId) return
+    const yielded = this.#ledger.yieldHosts(from, hosts)
+    if (!yielded.ok) this.#trouble(yielded.error.text)
+    if (!yielded.ok || yielded.value === undefined) return
+    const { used, isNews, delta } = yielded.value
+    if (isNews) this.#effects.push({ kind: 'changed' }, { kind: 'broadcast', delta: encodeDelta(delta) })
+    this.#effects.push({ kind: 'send', to: from, message: encodeClaim({ kind: 'answer', used, delta }) })
+  }
+
   merge(delta: RingDelta, now: Millis): Result<Merged, GossipFault> {
     const merged = this.#ledger.merge(delta)
     if (!merged.ok) return merged
@@ -142,7 +163,9 @@ export class Allocator {
   receive(from: PeerName, message: SpaceMessage, now: Millis): Result<void, GossipFault> {
     switch (message.kind) {
       case 'ask':
-        this.#answer(from, message.id)
+        // Of another ring it would refuse what we give, and we would have lost it.
+        if (message.seedId === this.#ledger.ring?.seedId) this.#answer(from, message.id)
+        else this.#send(from, { kind: 'denial', id: message.id })
         return ok(undefined)
       case 'grant':
         return this.#granted(from, message, now)
@@ -196,7 +219,8 @@ export class Allocator {
     this.#asking.tick(now)
     if (this.#waiting.size === 0) return
     const ask = this.#asking.next(this.#otherOwners(), this.#reachable(), now)
-    if (ask !== undefined) this.#send(ask.peer, { kind: 'ask', id: ask.id })
+    const seedId = this.#ledger.ring?.seedId
+    if (ask !== undefined && seedId !== undefined) this.#send(ask.peer, { kind: 'ask', id: ask.id, seedId })
   }
 
   #answer(from: PeerName, id: number): void {
@@ -260,12 +284,7 @@ export class Allocator {
       { peers: [...silent, ...open], what: 'did not answer' },
       { peers: gone, what: 'cannot be reached' },
     ].filter(({ peers }) => peers.length > 0)
-    const text = ['no address is free here', ...parts.map(({ peers, what }) => `${names(peers)} ${what}`)].join('; ')
+    const text = ['no address is free here', ...parts.map(({ peers, what }) => `${namesOf(peers)} ${what}`)].join('; ')
     return { code: gone.length + silent.length + open.length > 0 ? 'unreachable' : 'exhausted', text }
   }
-}
-
-function names(peers: readonly PeerName[]): string {
-  const shown = peers.slice(0, NAMED_PEERS_MAX).join(', ')
-  return peers.length > NAMED_PEERS_MAX ? `${shown} and ${peers.length - NAMED_PEERS_MAX} more` : shown
 }

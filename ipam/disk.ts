@@ -41,6 +41,8 @@ export interface Disk extends Disposable {
   truncate(size: number): void
   /** Saves `bytes` beside the file and returns the path of the copy. */
   keepDamaged(bytes: Uint8Array): string
+  /** Another file of this name in the same place, under the same lock; the caller's to dispose of, before this one. */
+  beside(name: string): Disk
 }
 
 const JOURNAL = 'ipam.journal'
@@ -56,7 +58,7 @@ export function openDisk(directory: string): Disk {
   try {
     mkdirSync(directory, { recursive: true, mode: 0o700 })
     const lock = takeLock(directory)
-    return new FileDisk(directory, lock)
+    return new FileDisk(directory, JOURNAL, lock)
   } catch (cause) {
     if (cause instanceof WeftError) throw cause
     throw new WeftError('STATE', `cannot use the state directory ${directory}`, { cause, hint: 'it must be a directory we may write to' })
@@ -102,13 +104,14 @@ function takeLock(directory: string): DatabaseSync {
 class FileDisk implements Disk {
   readonly path: string
   readonly #directory: string
-  readonly #lock: DatabaseSync
+  readonly #lock: DatabaseSync | undefined
   #file: number | undefined
 
-  constructor(directory: string, lock: DatabaseSync) {
+  /** @param lock closed with it; undefined when another one has it. */
+  constructor(directory: string, name: string, lock: DatabaseSync | undefined) {
     this.#directory = directory
     this.#lock = lock
-    this.path = join(directory, JOURNAL)
+    this.path = join(directory, name)
     this.#file = existsSync(this.path) ? openSync(this.path, 'a') : undefined
   }
 
@@ -158,10 +161,14 @@ class FileDisk implements Disk {
     })
   }
 
+  beside(name: string): Disk {
+    return new FileDisk(this.#directory, name, undefined)
+  }
+
   [Symbol.dispose](): void {
     if (this.#file !== undefined) closeSync(this.#file)
     this.#file = undefined
-    this.#lock.close()
+    this.#lock?.close()
   }
 
   #opened(): number {

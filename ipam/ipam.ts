@@ -12,17 +12,23 @@ import { err, ok, type Result, unreachable } from '../mesh/base/result.ts'
 import type { GossipFault, GossipPart, GossipPort, Merged, News } from '../mesh/gossip.ts'
 import { type AllocateError, Allocator, type AllocatorEffect } from './allocator.ts'
 import type { AttachmentKey } from './attachment.ts'
+import { Bootstrap } from './bootstrap.ts'
+import { Claims, isClaimMessage } from './claims.ts'
 import { type Disk, openDisk } from './disk.ts'
 import { Faults } from './faults.ts'
 import { Ledger } from './ledger.ts'
 import { decodeSpaceMessage } from './messages.ts'
-import { ownedRanges, type Ring } from './ring.ts'
+import type { Seeds } from './paxos.ts'
+import { ownedRanges, type Ring, type SeedId } from './ring.ts'
 import { decodeDelta } from './ring-codec.ts'
 import { decodeSummary, missingDeltas, ringDigest, ringSummary } from './ring-digest.ts'
-import { type IpamInit, seedIdOf, seedRing } from './seed.ts'
+import { Rivalry } from './rivalry.ts'
+import { type IpamInit, seedRing } from './seed.ts'
 import { type IpamStatus, ipamStatus } from './status.ts'
 import { openStore, type StoreError } from './store.ts'
 import { addressRange, checkUniverse, hostAddress } from './universe.ts'
+import { isVerdict } from './verdicts.ts'
+import { isBootstrapMessage } from './vote.ts'
 
 /** A range of addresses, base + n, and its owner. */
 export interface OwnedRange {
@@ -42,12 +48,22 @@ export interface IpamOptions {
   readonly log: Logger
 }
 
-/** Owns the state directory and one timer. */
+interface Opened {
+  readonly store: Disposable
+  readonly disk: Disk
+  /** Some of the journal was lost. */
+  readonly isDamaged: boolean
+}
+
+/** Owns the state directory and its timers. */
 export class Ipam implements AsyncDisposable {
   /** To be registered with the mesh, before `attach`. */
   readonly part: GossipPart
   readonly #ledger: Ledger
   readonly #allocator: Allocator
+  readonly #bootstrap: Bootstrap
+  readonly #rivalry: Rivalry
+  readonly #claims: Claims
   readonly #clock: Clock
   readonly #log: Logger
   readonly #resources: Disposable
@@ -78,23 +94,49 @@ export class Ipam implements AsyncDisposable {
     using opening = new DisposableStack()
     opening.use(disk)
     const { store, records, warning } = openStore(disk, { peer: options.self, universe: options.universe })
-    const ipam = new Ipam(new Ledger(options.self, options.universe, store, records), store, options)
+    const ledger = new Ledger(options.self, options.universe, store, records)
+    const ipam = new Ipam(ledger, { store, disk, isDamaged: warning !== undefined }, options)
     if (warning !== undefined) ipam.#trouble(warning)
-    ipam.#begin(options.init, warning !== undefined)
+    ipam.#bootstrap.begin()
     opening.move()
     return ipam
   }
 
-  private constructor(ledger: Ledger, resources: Disposable, { clock, random, log }: Omit<IpamOptions, 'directory'>) {
+  private constructor(ledger: Ledger, { store, disk, isDamaged }: Opened, options: Omit<IpamOptions, 'directory'>) {
+    const { clock, random, log, self, universe, init } = options
     this.#ledger = ledger
-    this.#resources = resources
+    this.#resources = store
     this.#clock = clock
     this.#log = log
     this.#allocator = new Allocator(ledger, random, () => this.#port?.reachable() ?? [])
+    const ports = {
+      ...{ self, universe, clock, random, disk },
+      seedId: () => ledger.ring?.seedId,
+      seed: (seeds: Seeds) => this.#seed(seeds),
+      network: () => this.#port,
+      trouble: (text: string) => this.#trouble(text),
+    }
+    this.#bootstrap = new Bootstrap(init, ports, { isDamaged })
+    this.#rivalry = new Rivalry({
+      ...{ universe, clock, log, disk },
+      ring: () => ledger.ring,
+      adopt: (ring) => this.#wrote(this.#allocator.adopt(ring, this.#now())),
+      broadcast: (delta) => this.#post({ kind: 'broadcast', delta }),
+      trouble: (text) => this.#trouble(text),
+    })
+    this.#claims = new Claims({
+      ...{ ledger, clock },
+      send: (to, message) => this.#port?.send(to, message) === true,
+      reachable: () => this.#port?.reachable() ?? [],
+      claimed: (from, claim) => this.#allocator.claimed(from, claim),
+      merge: (delta) => this.#allocator.merge(delta, this.#now()),
+      changed: () => this.#changes(),
+    })
     this.part = {
       channel: 'ipam',
       digest: () => this.#currentDigest(),
-      summary: () => ringSummary(ledger.universe, ledger.ring),
+      // Whoever is to take another ring asks for the whole of it.
+      summary: () => ringSummary(ledger.universe, this.#rivalry.awaited === undefined ? ledger.ring : undefined),
       missing: (summary) => this.#missing(summary),
       merge: (delta, from) => this.#merge(delta, from),
       receive: (message, from) => this.#receive(message, from),
@@ -104,6 +146,7 @@ export class Ipam implements AsyncDisposable {
   /** From now on other peers can be asked for space. */
   attach(port: GossipPort): void {
     this.#port = port
+    this.#claims.poke()
     this.#allocator.tick(this.#now())
     this.#perform()
   }
@@ -123,7 +166,10 @@ export class Ipam implements AsyncDisposable {
     this.#perform()
     const result = await settled
     signal.removeEventListener('abort', cancel)
-    return result.ok ? ok(hostAddress(this.#ledger.universe, result.value)) : result
+    if (result.ok) return ok(hostAddress(this.#ledger.universe, result.value))
+    return result.error.code === 'no-ring'
+      ? err({ code: 'no-ring', text: `no ring of IP ranges is known yet: ${this.#bootstrap.waiting()}` })
+      : result
   }
 
   /** Idempotent: the address that is free now, undefined when `key` had none. */
@@ -158,35 +204,55 @@ export class Ipam implements AsyncDisposable {
   }
 
   status(): IpamStatus {
-    return ipamStatus(this.#ledger, this.#allocator, this.#faults.list())
+    return ipamStatus({
+      ...{ ledger: this.#ledger, allocator: this.#allocator, bootstrap: this.#bootstrap, rivalry: this.#rivalry },
+      ...{ conflicts: this.conflicts(), faults: this.#faults.list() },
+    })
+  }
+
+  /** Attachments whose addresses a pod of another peer has as well, and which peer that is. */
+  conflicts(): ReadonlyMap<AttachmentKey, PeerName> {
+    return this.#claims.conflicts()
+  }
+
+  /**
+   * Decides between our ring and another one that has met it: see `Rivalry.resolve`.
+   * @throws {WeftError} USAGE when there is nothing to decide.
+   */
+  resolve(keep: 'ours' | 'theirs', theirs: string | undefined): SeedId {
+    return this.#rivalry.resolve(keep, theirs)
   }
 
   /** Whoever waits is told that we are closing. */
   [Symbol.asyncDispose](): Promise<void> {
     if (this.#closed) return Promise.resolve()
     this.#closed = true
+    this.#bootstrap[Symbol.dispose]()
+    this.#claims[Symbol.dispose]()
+    this.#rivalry[Symbol.dispose]()
     this.#allocator.close()
     this.#perform()
     this.#listeners.clear()
     return Promise.try(() => this.#resources[Symbol.dispose]())
   }
 
-  /** A ring of our own making is only for a node that never had one: after damage it may have had, and the others know better. */
-  #begin(init: IpamInit, damaged: boolean): void {
-    const { ring, universe } = this.#ledger
-    if (init.kind === 'await') return
-    if (ring !== undefined) {
-      if (ring.seedId !== seedIdOf(universe, init.peers))
-        this.#trouble('the seed list is not the one that our ring began with; we keep our ring')
-      return
+  /** Begins the ring, and tells of it: the others may know nothing of these seeds. False when it cannot be written. */
+  #seed(seeds: Seeds): boolean {
+    const { universe } = this.#ledger
+    const isWritten = this.#wrote(this.#allocator.seed(seedRing(universe, seeds), this.#now()))
+    const { ring } = this.#ledger
+    if (isWritten && ring !== undefined) {
+      this.#log.info({ range: formatCidr(universe), count: seeds.length }, 'IP ranges seeded')
+      for (const delta of missingDeltas(universe, ring, { universe, seedId: undefined, hashes: [] }))
+        this.#post({ kind: 'broadcast', delta })
     }
-    if (damaged) {
-      this.#trouble('our ring was lost with the damage; we wait to hear of it from another peer')
-      return
-    }
-    const seeded = this.#allocator.seed(seedRing(universe, init.peers), this.#now())
-    if (!seeded.ok) this.#trouble(seeded.error.text)
-    else this.#log.info({ range: formatCidr(universe), count: init.peers.length }, 'IP ranges seeded')
+    this.#perform()
+    return isWritten
+  }
+
+  #wrote(result: Result<void, StoreError>): boolean {
+    if (!result.ok) this.#trouble(result.error.text)
+    return result.ok
   }
 
   #currentDigest(): Uint8Array {
@@ -201,7 +267,7 @@ export class Ipam implements AsyncDisposable {
     const foreign = this.#ledger.foreign(summary.value)
     if (foreign !== undefined) {
       this.#faults.add(foreign.detail)
-      return err(foreign)
+      return this.#rivalry.isRival(summary.value) ? ok(this.#rivalry.met(summary.value.seedId, undefined)) : err(foreign)
     }
     const { ring, universe } = this.#ledger
     const deltas = ring === undefined ? [] : missingDeltas(universe, ring, summary.value)
@@ -209,19 +275,31 @@ export class Ipam implements AsyncDisposable {
   }
 
   #merge(bytes: Uint8Array, from: PeerName): Result<Merged, GossipFault> {
+    if (isVerdict(bytes)) return this.#rivalry.receive(bytes)
     const delta = decodeDelta(bytes)
+    if (delta.ok && this.#rivalry.gather(delta.value, from)) {
+      this.#perform()
+      return ok({ news: [], held: [], faults: [] })
+    }
     const merged = delta.ok ? this.#allocator.merge(delta.value, this.#now()) : delta
     const faults = merged.ok ? merged.value.faults : [merged.error]
-    for (const { detail } of faults) this.#faults.add(`from ${from}: ${detail}`)
+    const isRival = delta.ok && this.#rivalry.isRival(delta.value)
+    for (const { detail } of faults) this.#faults.add(isRival ? detail : `from ${from}: ${detail}`)
     this.#perform()
     return merged
   }
 
   #receive(bytes: Uint8Array, from: PeerName): void {
-    const message = decodeSpaceMessage(bytes)
-    const received = message.ok ? this.#allocator.receive(from, message.value, this.#now()) : message
+    const received = this.#dispatch(bytes, from)
     if (!received.ok) this.#faults.add(`from ${from}: ${received.error.detail}`)
     this.#perform()
+  }
+
+  #dispatch(bytes: Uint8Array, from: PeerName): Result<void, GossipFault> {
+    if (isBootstrapMessage(bytes)) return this.#bootstrap.receive(bytes, from)
+    if (isClaimMessage(bytes)) return this.#claims.receive(bytes, from)
+    const message = decodeSpaceMessage(bytes)
+    return message.ok ? this.#allocator.receive(from, message.value, this.#now()) : message
   }
 
   /** What goes to others is sent after the present call, as the mesh may be in the midst of calling us. */
@@ -230,16 +308,16 @@ export class Ipam implements AsyncDisposable {
       switch (effect.kind) {
         case 'broadcast':
         case 'send':
-          if (this.#outbox.length === 0) queueMicrotask(() => this.#flush())
-          this.#outbox.push(effect)
+          this.#post(effect)
           break
         case 'settle':
           this.#settlers.get(effect.request)?.(effect.result)
           this.#settlers.delete(effect.request)
           break
         case 'changed':
-          if (!this.#changed) queueMicrotask(() => this.#tell())
-          this.#changed = true
+          if (this.#ledger.ring !== undefined) this.#bootstrap.ringKnown()
+          this.#claims.poke()
+          this.#changes()
           break
         case 'trouble':
           this.#trouble(effect.text)
@@ -251,6 +329,11 @@ export class Ipam implements AsyncDisposable {
     this.#rearm()
   }
 
+  #post(effect: AllocatorEffect & { kind: 'send' | 'broadcast' }): void {
+    if (this.#outbox.length === 0) queueMicrotask(() => this.#flush())
+    this.#outbox.push(effect)
+  }
+
   #flush(): void {
     const outbox = this.#outbox
     this.#outbox = []
@@ -259,6 +342,11 @@ export class Ipam implements AsyncDisposable {
       else if (this.#port?.send(effect.to, effect.message) !== true) this.#allocator.unsent(effect.to, this.#now())
     }
     this.#perform()
+  }
+
+  #changes(): void {
+    if (!this.#changed) queueMicrotask(() => this.#tell())
+    this.#changed = true
   }
 
   #tell(): void {

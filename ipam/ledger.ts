@@ -20,6 +20,7 @@ import type { AttachmentKey } from './attachment.ts'
 import type { JournalRecord } from './journal.ts'
 import {
   emptyRing,
+  entryOver,
   grantItems,
   mergeRing,
   ownedRanges,
@@ -41,6 +42,15 @@ export interface LedgerMerge {
   readonly faults: readonly GossipFault[]
   /** Set when the news could not be written: they are in memory only. */
   readonly unwritten: StoreError | undefined
+}
+
+/** An answer to a claim. */
+export interface YieldedHosts {
+  /** Those that are allocated here. */
+  readonly used: readonly number[]
+  /** Some were given. */
+  readonly isNews: boolean
+  readonly delta: RingDelta
 }
 
 export class Ledger {
@@ -113,6 +123,49 @@ export class Ledger {
     return written.ok ? ok({ universe: this.universe, seedId, items }) : written
   }
 
+  /**
+   * Gives to `to` exactly these of our host numbers, but for those that are allocated here, which are named.
+   * @returns also the entries of all of `hosts`, whoever has them.
+   */
+  yieldHosts(to: PeerName, hosts: readonly number[]): Result<YieldedHosts | undefined, StoreError> {
+    if (this.#ring === undefined) return ok(undefined)
+    const { seedId } = this.#ring
+    const inUse = new Set(this.#allocations.values())
+    let ring = this.#ring
+    const used: number[] = []
+    const written: RingEntry[] = []
+    for (const host of new Set(hosts)) {
+      if (host >= this.#size || isReserved(this.#size, host) || entryOver(ring, host)?.owner !== this.self) continue
+      if (inUse.has(host)) {
+        used.push(host)
+        continue
+      }
+      const merged = mergeRing(ring, grantItems(ring, this.self, { start: host, end: host + 1 }, to) ?? [])
+      written.push(...merged.news)
+      ring = merged.ring
+    }
+    const tokens = new Set([...written.map(({ token }) => token), ...hosts.flatMap((host) => entryOver(ring, host)?.token ?? [])])
+    const items = withEnds(
+      ring,
+      ring.entries.filter(({ token, owner }) => owner !== undefined && tokens.has(token)),
+    )
+    const committed = written.length === 0 ? ok(undefined) : this.#commit(this.#ringRecords(seedId, items), 'durable')
+    return committed.ok ? ok({ used, isNews: written.length > 0, delta: { universe: this.universe, seedId, items } }) : committed
+  }
+
+  /**
+   * Leaves our ring, whose beginning was another one, for `ring`. What is allocated stays so, and counts as stray where
+   * `ring` gives it to others.
+   */
+  adopt(ring: Ring): Result<void, StoreError> {
+    const left = this.#ring
+    this.#ring = ring
+    const written = this.#store.rewrite(this.#snapshot())
+    if (written.ok) this.#own(ring)
+    else this.#ring = left
+    return written
+  }
+
   /** Takes over what is sound and news in `delta`. A ring of another beginning is refused as a whole. */
   merge(delta: RingDelta): Result<LedgerMerge, GossipFault> {
     const foreign = this.foreign(delta)
@@ -137,6 +190,10 @@ export class Ledger {
       code: 'foreign',
       detail: `a ring of ${range} with seed id ${theirs.seedId}; ours has ${this.#ring.seedId}: they were begun by different seed lists`,
     }
+  }
+
+  #own(ring: Ring): void {
+    this.#space.own(ownedRanges(ring).flatMap(({ owner, range }) => (owner === this.self ? [range] : [])))
   }
 
   #ringRecords(seedId: SeedId, items: readonly RingItem[]): readonly JournalRecord[] {
@@ -171,7 +228,7 @@ export class Ledger {
         const { seedId, items } = record.delta
         if (seedId === undefined || this.foreign(record.delta) !== undefined) return
         this.#ring = mergeRing(this.#ring ?? emptyRing(seedId, this.#size), items).ring
-        this.#space.own(ownedRanges(this.#ring).flatMap(({ owner, range }) => (owner === this.self ? [range] : [])))
+        this.#own(this.#ring)
         return
       }
       case 'allocate':

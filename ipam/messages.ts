@@ -1,29 +1,33 @@
 /**
  * What two peers say to each other about space. Big endian.
  *
- *   ask:    | 1 | id 4 |
+ *   ask:    | 1 | id 4 | seed id 8 |
  *   grant:  | 2 | id 4 | free 4 | ring delta … |
  *   denial: | 3 | id 4 |
  *
+ * The seed id says which ring the asker has: nobody gives away a part of his to somebody who would refuse it.
  * `free` is how many addresses the donor has left: a hint for the next choice of a donor.
  */
-import { concatBytes } from '../mesh/base/bytes.ts'
+import { concatBytes, fromHex, toHex } from '../mesh/base/bytes.ts'
 import { err, ok, type Result, unreachable } from '../mesh/base/result.ts'
 import type { GossipFault } from '../mesh/gossip.ts'
+import type { SeedId } from './ring.ts'
 import { decodeDelta, encodeDelta, type RingDelta } from './ring-codec.ts'
 
 export type SpaceMessage =
-  | { readonly kind: 'ask'; readonly id: number }
+  | { readonly kind: 'ask'; readonly id: number; readonly seedId: SeedId }
   | { readonly kind: 'grant'; readonly id: number; readonly free: number; readonly delta: RingDelta }
   | { readonly kind: 'denial'; readonly id: number }
 
 const Kind = { ask: 1, grant: 2, denial: 3 } as const
 const HEAD_BYTES = 5
+const ASK_BYTES = 13
 const GRANT_HEAD_BYTES = 9
 
 export function encodeSpaceMessage(message: SpaceMessage): Uint8Array {
   switch (message.kind) {
     case 'ask':
+      return concatBytes([head(message.kind, [message.id]), fromHex(message.seedId)])
     case 'denial':
       return head(message.kind, [message.id])
     case 'grant':
@@ -35,13 +39,13 @@ export function encodeSpaceMessage(message: SpaceMessage): Uint8Array {
 
 export function decodeSpaceMessage(bytes: Uint8Array): Result<SpaceMessage, GossipFault> {
   const kind = bytes[0]
-  if (bytes.length < (kind === Kind.grant ? GRANT_HEAD_BYTES : HEAD_BYTES))
-    return malformed(`a message about space of ${bytes.length} bytes`)
+  const least = kind === Kind.grant ? GRANT_HEAD_BYTES : kind === Kind.ask ? ASK_BYTES : HEAD_BYTES
+  if (bytes.length < least) return malformed(`a message about space of ${bytes.length} bytes`)
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
   const id = view.getUint32(1)
   switch (kind) {
     case Kind.ask:
-      return ok({ kind: 'ask', id })
+      return ok({ kind: 'ask', id, seedId: toHex(bytes.subarray(HEAD_BYTES, ASK_BYTES)) as SeedId })
     case Kind.grant: {
       const delta = decodeDelta(bytes.subarray(GRANT_HEAD_BYTES))
       return delta.ok ? ok({ kind: 'grant', id, free: view.getUint32(HEAD_BYTES), delta: delta.value }) : delta

@@ -1,6 +1,7 @@
 /**
- * How a ring begins. `seed=a,b,c` names the peers that share the universe; each of them computes the
- * same first ring from that list alone, without a message. Everybody else waits to hear of a ring.
+ * How a ring begins. A list of peers shares the universe; each of them could compute the same first ring
+ * from that list alone. `seed=a,b,c` gives the list, with `consensus=N` the peers agree on one, and
+ * something else may name it: a `SeedSource`. Everybody else waits to hear of a ring.
  */
 import { createHash } from 'node:crypto'
 import { type Cidr, cidrSize, formatCidr } from '../mesh/base/address.ts'
@@ -13,18 +14,45 @@ export type IpamInit =
   | { readonly kind: 'await' }
   /** Sorted, each name once, at least one. */
   | { readonly kind: 'seed'; readonly peers: readonly PeerName[] }
+  /** So many peers say this, and a majority of them agrees on the list. */
+  | { readonly kind: 'consensus'; readonly voters: number }
+  | { readonly kind: 'named'; readonly source: SeedSource }
+
+/** Whoever knows which peers share the universe at the start: an object of Kubernetes that is made once, for example. */
+export interface SeedSource {
+  /** For people: what is asked, as in `awaiting the seeds from …`. */
+  readonly name: string
+  /**
+   * The same list for everybody who asks, for ever; at least one. At once, or as late as need be. When it rejects, it is
+   * asked again later; `signal` aborts when the answer is of no use any more.
+   */
+  seeds(signal: AbortSignal): readonly PeerName[] | Promise<readonly PeerName[]>
+}
+
+/** Of a list that everybody has. */
+export function listedSeeds(peers: readonly PeerName[]): SeedSource {
+  return { name: 'the seed list', seeds: () => peers }
+}
+
+export function isSeedList(seeds: ReturnType<SeedSource['seeds']>): seeds is readonly PeerName[] {
+  return Array.isArray(seeds)
+}
 
 /** More seeds than this is no bootstrap but a membership list: the others get their space by asking. */
-const SEEDS_MAX = 1_024
+export const SEEDS_MAX = 1_024
 
-const HINT = 'use seed=NAME,NAME,… with the same names on every node (self stands for this one), or leave it empty to join a ring'
+const HINT =
+  'use seed=NAME,NAME,… or consensus=NUMBER, the same on every node (self stands for the name of this one), or observer to join the ring of others'
+const CONSENSUS_HINT = `say how many nodes begin with consensus, from 1 to ${SEEDS_MAX}: the same number on each; all others say observer`
 
 /**
- * `seed=name,name` or nothing; `self` may stand for our own name.
+ * `seed=name,name` where `self` may stand for our own name, `consensus=number`, `observer`, or nothing, which is the same.
  * @throws {WeftError} USAGE
  */
 export function parseIpamInit(text: string, self: PeerName): IpamInit {
-  if (text === '') return { kind: 'await' }
+  if (text === '' || text === 'observer') return { kind: 'await' }
+  const [, voters] = /^consensus=(.*)$/.exec(text) ?? []
+  if (voters !== undefined) return { kind: 'consensus', voters: parseVoters(voters) }
   const [, list] = /^seed=(.+)$/.exec(text) ?? []
   if (list === undefined) throw new WeftError('USAGE', `cannot begin IP allocation with ${JSON.stringify(text)}`, { hint: HINT })
   const names = list.split(',').map((word) => seedName(word.trim(), self))
@@ -33,6 +61,12 @@ export function parseIpamInit(text: string, self: PeerName): IpamInit {
     throw new WeftError('USAGE', `${peers.length} seeds for IP allocation, more than ${SEEDS_MAX}`, { hint: 'name a few; the others join' })
   }
   return { kind: 'seed', peers }
+}
+
+function parseVoters(text: string): number {
+  const count = /^\d{1,9}$/.test(text) ? Number(text) : 0
+  if (count >= 1 && count <= SEEDS_MAX) return count
+  throw new WeftError('USAGE', `consensus=${text} is not a number of peers from 1 to ${SEEDS_MAX}`, { hint: CONSENSUS_HINT })
 }
 
 function seedName(word: string, self: PeerName): PeerName {

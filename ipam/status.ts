@@ -2,13 +2,25 @@
 import { formatCidr, formatIpv4 } from '../mesh/base/address.ts'
 import type { PeerName } from '../mesh/base/brand.ts'
 import type { Allocator } from './allocator.ts'
+import type { AttachmentKey } from './attachment.ts'
+import type { Bootstrap, BootstrapStatus } from './bootstrap.ts'
 import type { Ledger } from './ledger.ts'
-import { ringItems } from './ring.ts'
+import { ringItems, type SeedId } from './ring.ts'
+import type { Rival, Rivalry } from './rivalry.ts'
 import { hostAddress, usableSize } from './universe.ts'
 
 export interface IpamStatus {
   /** `ready`, or what is being waited for. */
   readonly status: string
+  readonly bootstrap: BootstrapStatus
+  /** Why there is no ring; undefined when there is one. */
+  readonly waiting: string | undefined
+  /** Which ring ours is; undefined when there is none. */
+  readonly seedId: SeedId | undefined
+  /** Other rings that have met ours. */
+  readonly rivals: readonly Rival[]
+  /** What a person has to decide. */
+  readonly notices: readonly string[]
   /** The universe. */
   readonly range: string
   /** How many addresses pods can get in all. */
@@ -41,14 +53,28 @@ interface IpamOwnerStatus {
   readonly active: number | undefined
 }
 
-export function ipamStatus(ledger: Ledger, allocator: Allocator, faults: readonly string[]): IpamStatus {
+interface Parts {
+  readonly ledger: Ledger
+  readonly allocator: Allocator
+  readonly bootstrap: Bootstrap
+  readonly rivalry: Rivalry
+  readonly conflicts: ReadonlyMap<AttachmentKey, PeerName>
+  readonly faults: readonly string[]
+}
+
+export function ipamStatus({ ledger, allocator, bootstrap, rivalry, conflicts, faults }: Parts): IpamStatus {
   const { universe } = ledger
   const items = ledger.ring === undefined ? [] : ringItems(ledger.ring)
   const strays = ledger
     .strays()
     .map((host) => `${formatIpv4(hostAddress(universe, host))} is allocated here, but the ring gives it to another peer`)
   return {
-    status: statusText(ledger, allocator),
+    status: ledger.ring === undefined ? bootstrap.headline() : statusText(allocator),
+    bootstrap: bootstrap.status(),
+    waiting: ledger.ring === undefined ? bootstrap.waiting() : undefined,
+    seedId: ledger.ring?.seedId,
+    rivals: rivalry.rivals(),
+    notices: [...rivalry.words(), ...conflictWords(ledger, conflicts)],
     range: formatCidr(universe),
     rangeAddresses: usableSize(universe),
     activeAddresses: ledger.allocations.size,
@@ -66,8 +92,14 @@ export function ipamStatus(ledger: Ledger, allocator: Allocator, faults: readonl
   }
 }
 
-function statusText(ledger: Ledger, allocator: Allocator): string {
-  if (ledger.ring === undefined) return 'awaiting a ring from another peer'
+function conflictWords({ allocations, universe }: Ledger, conflicts: ReadonlyMap<AttachmentKey, PeerName>): readonly string[] {
+  return [...conflicts].map(([key, peer]) => {
+    const address = formatIpv4(hostAddress(universe, allocations.get(key) ?? 0))
+    return `${address} of ${key} is in use at ${peer} too: delete one of the two pods`
+  })
+}
+
+function statusText(allocator: Allocator): string {
   if (allocator.pending().length === 0) return 'ready'
   const { denied, silent, unreachable, open } = allocator.prospects()
   const onlyUnreachable = unreachable.length > 0 && denied.length + silent.length + open.length === 0

@@ -118,7 +118,8 @@ export const OPTIONS: { readonly [K in keyof Config]: OptionRow<Config[K]> } = {
   },
   ipamInit: {
     flags: '--ipam-init <how>',
-    description: 'seed=NAME,NAME…: the peers (names, or `self`) that share out the range at the start; the same list on each of them',
+    description:
+      'who shares out the range at the start: seed=NAME,NAME… (peers by name, or `self`; the same list on each), consensus=NUMBER (so many nodes say this and agree on who), or observer',
     env: 'IPALLOC_INIT',
     fallback: () => '',
     fallbackText: 'wait for the ring of another peer',

@@ -184,7 +184,7 @@ async function serve(parts: Parts, stack: AsyncDisposableStack): Promise<void> {
   stack.use(ipam.onChange(() => datapath.kick()))
   stack.use(keepHostAddress(ipam, log))
   const waitingFor = (): readonly string[] => [
-    ...(ipam.ranges().length > 0 ? [] : ['a ring of address ranges']),
+    ...ringAwaited(ipam),
     ...(datapath.settled ? [] : ['the kernel']),
     ...(ipam.ranges().length === 0 || datapath.hostAddress !== undefined ? [] : ['an address of its own']),
   ]
@@ -216,9 +216,15 @@ async function serve(parts: Parts, stack: AsyncDisposableStack): Promise<void> {
   })
   const forget = (texts: readonly string[]): readonly string[] => forgetTargets(mesh, texts)
   const connect = (texts: readonly string[], replace: boolean): void => mesh.connect(texts.map(targetOrThrow), { replace })
-  stack.use(
-    await ApiServer.start({ path: apiSocketPath(config.runDirectory), ports: { snapshot, connect, forget, ...keyPorts(keys) }, log }),
-  )
+  const resolveRings = (keep: 'ours' | 'theirs', ring: string | undefined): string => ipam.resolve(keep, ring)
+  const ports = { snapshot, connect, forget, resolveRings, ...keyPorts(keys) }
+  stack.use(await ApiServer.start({ path: apiSocketPath(config.runDirectory), ports, log }))
+}
+
+function ringAwaited(ipam: Ipam): readonly string[] {
+  if (ipam.ranges().length > 0) return []
+  const { waiting } = ipam.status()
+  return [waiting === undefined ? 'a ring of address ranges' : `a ring of address ranges (${waiting})`]
 }
 
 function keyPorts(keys: KeyRotation): Pick<ApiPorts, 'keys' | 'rotateKeys'> {
@@ -243,6 +249,8 @@ function keepHostAddress(ipam: Ipam, log: Logger): Disposable {
   const stop = new AbortController()
   let asking = false
   const ask = async (): Promise<void> => {
+    // A pod elsewhere has our address since two rings became one: it cannot change its address, and we can.
+    if (ipam.conflicts().has(HOST_ATTACHMENT)) await ipam.free(HOST_ATTACHMENT)
     if (asking || stop.signal.aborted || ipam.lookup(HOST_ATTACHMENT) !== undefined || ipam.ranges().length === 0) return
     asking = true
     const result = await ipam.allocate(HOST_ATTACHMENT, stop.signal)

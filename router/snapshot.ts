@@ -1,5 +1,6 @@
 /** What the router tells of itself: the reports of its parts, as one. */
 
+import type { BootstrapStatus } from '../ipam/bootstrap.ts'
 import type { Ipam } from '../ipam/ipam.ts'
 import { formatIpv4 } from '../mesh/base/address.ts'
 import type { PeerName } from '../mesh/base/brand.ts'
@@ -9,7 +10,7 @@ import type { Liveness } from '../mesh/liveness.ts'
 import type { Mesh } from '../mesh/mesh.ts'
 import type { PeerRecord } from '../mesh/record.ts'
 import type { ConnectionStatus } from '../mesh/status.ts'
-import type { ConnectionReport, IpamReport, PeerReport, RouterReport } from './api/contract.ts'
+import type { BootstrapReport, ConnectionReport, IpamReport, PeerLabel, PeerReport, RouterReport } from './api/contract.ts'
 import type { FormerName } from './former-name.ts'
 import type { Secrets } from './secrets.ts'
 
@@ -79,6 +80,11 @@ export function ipamReport(ipam: Ipam, mesh: Mesh): IpamReport {
   const total = status.owners.reduce((sum, owner) => sum + owner.addresses, 0)
   return {
     status: status.status,
+    bootstrap: bootstrapReport(status.bootstrap, nicknames),
+    ...(status.waiting === undefined ? {} : { waiting: status.waiting }),
+    ...(status.seedId === undefined ? {} : { ring: status.seedId }),
+    rivals: status.rivals.map(({ seedId, peers }) => ({ ring: seedId, peers: peers.map((name) => labelOf(name, nicknames)) })),
+    notices: status.notices,
     ready: ipam.ranges().length > 0,
     range: status.range,
     rangeSize: status.rangeAddresses,
@@ -96,6 +102,17 @@ export function ipamReport(ipam: Ipam, mesh: Mesh): IpamReport {
     pending: status.pending,
     faults: status.faults,
   }
+}
+
+function bootstrapReport(status: BootstrapStatus, nicknames: ReadonlyMap<PeerName, string>): BootstrapReport {
+  if (status.mode !== 'consensus') return status
+  const { leader, heard, ...rest } = status
+  const known = heard.map((name) => labelOf(name, nicknames))
+  return { ...rest, heard: known, ...(leader === undefined ? {} : { leader: labelOf(leader, nicknames) }) }
+}
+
+function labelOf(name: PeerName, nicknames: ReadonlyMap<PeerName, string>): PeerLabel {
+  return { name, nickname: nicknames.get(name) ?? '' }
 }
 
 function nicknamesOf(mesh: Mesh): ReadonlyMap<PeerName, string> {

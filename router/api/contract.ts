@@ -71,9 +71,40 @@ export interface OwnerReport {
   readonly active?: number
 }
 
+/** How this router comes to a ring, when it has none. */
+export type BootstrapReport =
+  | { readonly mode: 'observer' }
+  /** Which peers, or who names them. */
+  | { readonly mode: 'seed'; readonly source: string }
+  | {
+      readonly mode: 'consensus'
+      /** How many peers vote, and how many of them decide. */
+      readonly voters: number
+      readonly quorum: number
+      /** Those in reach, without ourselves. */
+      readonly heard: readonly PeerLabel[]
+      /** Whose ballot is the highest that we have promised, if there was one, and its round. */
+      readonly leader?: PeerLabel
+      readonly round: number
+    }
+
+export interface PeerLabel {
+  readonly name: string
+  readonly nickname: string
+}
+
 export interface IpamReport {
   /** Weave Net's words: `ready`, `waiting for IP(s) to become available`, … */
   readonly status: string
+  readonly bootstrap: BootstrapReport
+  /** Why there is no ring yet. */
+  readonly waiting?: string
+  /** The id of our ring: equal on all peers that share one. */
+  readonly ring?: string
+  /** Rings of other beginnings that have met ours, and who has them. */
+  readonly rivals: readonly { readonly ring: string; readonly peers: readonly PeerLabel[] }[]
+  /** What a person has to decide, a line each. */
+  readonly notices: readonly string[]
   readonly ready: boolean
   readonly range: string
   readonly rangeSize: number

@@ -25,6 +25,12 @@ export interface ApiPorts {
   /** The targets of these that were known, and are no longer. */
   forget(targets: readonly string[]): readonly string[]
   keys(): KeysReport
+  /**
+   * Decides between our ring and another one that has met it, `ring` if there are several.
+   * @returns the id of the ring that stands.
+   * @throws {WeftError} USAGE when there is nothing to decide.
+   */
+  resolveRings(keep: 'ours' | 'theirs', ring: string | undefined): string
   /** @throws {WeftError} USAGE when the keys cannot be changed now. */
   rotateKeys(leaveAbsent: boolean): KeysReport
 }
@@ -56,6 +62,10 @@ const targetsBody = z.strictObject({
 
 const rotateBody = z.strictObject({ leaveAbsent: z.boolean().optional() })
 
+const RING_ID_LENGTH_MAX = 64
+
+const resolveBody = z.strictObject({ keep: z.enum(['ours', 'theirs']), ring: z.string().max(RING_ID_LENGTH_MAX).optional() })
+
 /** Never throws: whatever a request asks for, it gets an answer. */
 export function handleApi(request: ApiRequest, ports: ApiPorts): ApiResponse {
   try {
@@ -79,6 +89,10 @@ function route(request: ApiRequest, ports: ApiPorts): ApiResponse {
   if (path === '/keys/rotate') {
     const { leaveAbsent = false } = parseBody(request.body, rotateBody, '{"leaveAbsent": true or false}')
     return json(200, ports.rotateKeys(leaveAbsent))
+  }
+  if (path === '/ipam/resolve') {
+    const { keep, ring } = parseBody(request.body, resolveBody, '{"keep": "ours" or "theirs"}')
+    return json(200, { ring: ports.resolveRings(keep, ring) })
   }
   return problem(404, `there is no ${path}`)
 }

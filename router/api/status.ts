@@ -1,9 +1,12 @@
 /** The text that people read: Weave Net's wording and columns, sorted, with attributes set apart. */
+import { unreachable } from '../../mesh/base/result.ts'
 import {
+  type BootstrapReport,
   CONNECTION_STATES,
   type ConnectionReport,
   type OwnerReport,
   PEER_STATES,
+  type PeerLabel,
   type PeerReport,
   type RouterReport,
   type Snapshot,
@@ -17,7 +20,7 @@ const PEER_WIDTH = 37
 const COUNT_WIDTH = 8
 
 /** `name(nickname)`, as everywhere in the output. */
-function peerLabel({ name, nickname }: { readonly name: string; readonly nickname: string }): string {
+function peerLabel({ name, nickname }: PeerLabel): string {
   return `${name}(${nickname})`
 }
 
@@ -58,8 +61,11 @@ export function renderStatus(snapshot: Snapshot): string {
     section([
       ['Service', 'ipam'],
       ['Status', ipam.status],
+      ...(ipam.waiting === undefined ? [] : [['Reason', ipam.waiting] as const]),
+      ['Bootstrap', bootstrapText(ipam.bootstrap)],
       ['Range', ipam.range],
       ['DefaultSubnet', ipam.range],
+      ...ipam.notices.map((notice) => ['Notice', notice] as const),
     ]),
     section([
       ['Service', 'datapath'],
@@ -73,6 +79,22 @@ export function renderStatus(snapshot: Snapshot): string {
     ]),
   ]
   return `\n${sections.join('\n\n')}\n\n`
+}
+
+function bootstrapText(report: BootstrapReport): string {
+  switch (report.mode) {
+    case 'observer':
+      return 'observer: joins the ring of others'
+    case 'seed':
+      return `seed: ${report.source}`
+    case 'consensus': {
+      const { voters, quorum, leader, round } = report
+      const ballot = leader === undefined ? '' : `, ballot ${round} by ${peerLabel(leader)}`
+      return `consensus of ${voters} (quorum ${quorum})${ballot}`
+    }
+    default:
+      return unreachable(report)
+  }
 }
 
 function connectionCounts(connections: readonly ConnectionReport[]): string {
@@ -130,7 +152,13 @@ export function renderIpam({ ipam, router }: Snapshot): string {
     const share = `(${(owner.share * 100).toFixed(1).padStart(4, '0')}% of total)`
     return `${peerLabel(owner).padEnd(PEER_WIDTH)} ${String(owner.addresses).padStart(COUNT_WIDTH)} IPs ${share} ${ownerNote(owner)}`
   })
-  return rows.length === 0 ? `${ipam.status}\n` : lines(table)
+  if (rows.length > 0) return lines([...table, ...ipam.notices])
+  return lines([ipam.status, ...(ipam.waiting === undefined ? [] : [`  ${ipam.waiting}`]), ...heardRows(ipam.bootstrap)])
+}
+
+/** With whom we could agree. */
+function heardRows(report: BootstrapReport): readonly string[] {
+  return report.mode === 'consensus' ? report.heard.map((peer) => `  ${peerLabel(peer)} is in reach`) : []
 }
 
 function ownerNote(owner: OwnerReport): string {

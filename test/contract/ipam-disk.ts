@@ -45,6 +45,26 @@ export function diskContract(name: string, open: () => Disk): void {
       expect(copies.map((copy) => copy.replace(/.*\.damaged-/, ''))).toEqual(['1', '2'])
     })
 
+    test('has other files beside it, each by its name', () => {
+      {
+        using disk = open()
+        disk.replace(bytes('journal'))
+        using one = disk.beside('one')
+        using two = disk.beside('two')
+        expect([one.read(), two.read()]).toEqual([undefined, undefined])
+        one.replace(bytes('first'))
+        one.replace(bytes('1'))
+        two.replace(bytes('2'))
+      }
+      {
+        using disk = open()
+        using one = disk.beside('one')
+        using two = disk.beside('two')
+        const found = [disk, one, two].map((file) => Buffer.from(file.read() ?? []).toString())
+        expect(found).toEqual(['journal', '1', '2'])
+      }
+    })
+
     test('does nothing any more once it is closed', () => {
       const disk = open()
       disk.replace(bytes('head'))

@@ -1,12 +1,6 @@
 /** Faults that somebody might make in the mesh: each is one change of its source, and the simulator has to find every one. */
 
-export interface Mutant {
-  readonly name: string
-  readonly file: string
-  /** Occurs once in the file. */
-  readonly from: string
-  readonly to: string
-}
+import type { Mutant } from './plant.ts'
 
 export const MUTANTS: readonly Mutant[] = [
   {

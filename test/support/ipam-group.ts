@@ -1,6 +1,7 @@
 /** A few IPAMs that hear each other at once, for scenarios: links can be cut and peers made deaf, by hand. */
 import { Ipam } from '../../ipam/ipam.ts'
 import { type IpamInit, parseIpamInit } from '../../ipam/seed.ts'
+import { decodeBootstrap, isBootstrapMessage } from '../../ipam/vote.ts'
 import { parseCidr } from '../../mesh/base/address.ts'
 import { type Millis, millis, type PeerName } from '../../mesh/base/brand.ts'
 import { toHex } from '../../mesh/base/bytes.ts'
@@ -22,7 +23,7 @@ export class IpamGroup {
   readonly deaf: Set<PeerName> = new Set()
   /** Peers that nobody can send to. */
   readonly gone: Set<PeerName> = new Set()
-  /** Every unicast message: from, to, kind of message (1 ask, 2 grant, 3 denial). */
+  /** Every unicast message: from, to, kind of message (1 ask, 2 grant, 3 denial, or a word of the bootstrap). */
   readonly sent: string[] = []
   /** The last of them. */
   last: Uint8Array = new Uint8Array()
@@ -35,10 +36,9 @@ export class IpamGroup {
   }
 
   /** @param letter names the peer. @param init as on the command line, with letters for names. */
-  join(letter: string, init: string, disk: MemoryDisk = new MemoryDisk()): Member {
+  join(letter: string, init: string | IpamInit, disk: MemoryDisk = new MemoryDisk()): Member {
     const name = peer(letter)
-    const text = init.replace(/=(.*)/, (_, letters: string) => `=${letters.split(',').map(peer).join(',')}`)
-    const parsed: IpamInit = parseIpamInit(text, name)
+    const parsed = typeof init === 'string' ? parseIpamInit(lettersToNames(init), name) : init
     const ipam = Ipam.onDisk(disk.open(), {
       self: name,
       universe: parseCidr(this.#universe),
@@ -50,13 +50,12 @@ export class IpamGroup {
     const member = { name, ipam, disk }
     this.#members.set(name, member)
     ipam.attach({
-      broadcast: (delta) => {
-        for (const other of this.#others(name)) other.ipam.part.merge(delta, name)
-      },
+      // What is new there is told on, as the mesh does it.
+      broadcast: (delta) => this.#spread(name, delta),
       send: (to, message) => {
         const other = this.#others(name).find((one) => one.name === to)
         if (other === undefined) return false
-        this.sent.push(`${name[0]}→${to[0]} ${message[0]}`)
+        this.sent.push(`${name[0]}→${to[0]} ${kindOf(message)}`)
         this.last = message
         if (!this.deaf.has(to)) other.ipam.part.receive(message, name)
         return true
@@ -68,12 +67,32 @@ export class IpamGroup {
 
   /** Anti-entropy, everybody with everybody. @returns what was wrong with the messages. */
   gossip(): readonly string[] {
-    return [...this.#members.values()].flatMap((member) => this.#others(member.name).flatMap((other) => learn(member, other)))
+    return [...this.#members.values()].flatMap((member) => this.#others(member.name).flatMap((other) => this.#learn(member, other)))
   }
 
   async pass(duration: Millis = millis(0)): Promise<void> {
     await this.clock.advanceAsync(duration)
     await new Promise((resolve) => setImmediate(resolve))
+  }
+
+  /** `member` asks `other` for what it lacks. */
+  #learn(member: Member, other: Member): readonly string[] {
+    if (toHex(member.ipam.part.digest()) === toHex(other.ipam.part.digest())) return []
+    const deltas = other.ipam.part.missing(member.ipam.part.summary())
+    if (!deltas.ok) return [`${other.name[0]}: ${deltas.error.code}: ${deltas.error.detail}`]
+    return deltas.value.flatMap(({ delta }) => {
+      const merged = member.ipam.part.merge(delta, other.name)
+      if (!merged.ok) return [`${member.name[0]}: ${merged.error.code}: ${merged.error.detail}`]
+      for (const news of merged.value.news) this.#spread(member.name, news.delta)
+      return []
+    })
+  }
+
+  #spread(from: PeerName, delta: Uint8Array): void {
+    for (const other of this.#others(from)) {
+      const merged = other.ipam.part.merge(delta, from)
+      if (merged.ok) for (const news of merged.value.news) this.#spread(other.name, news.delta)
+    }
   }
 
   #others(name: PeerName): readonly Member[] {
@@ -82,11 +101,11 @@ export class IpamGroup {
   }
 }
 
-/** `member` asks `other` for what it lacks. */
-function learn(member: Member, other: Member): readonly string[] {
-  if (toHex(member.ipam.part.digest()) === toHex(other.ipam.part.digest())) return []
-  const deltas = other.ipam.part.missing(member.ipam.part.summary())
-  if (!deltas.ok) return [`${other.name[0]}: ${deltas.error.code}: ${deltas.error.detail}`]
-  for (const { delta } of deltas.value) member.ipam.part.merge(delta, other.name)
-  return []
+function lettersToNames(init: string): string {
+  return init.replace(/^seed=(.*)/, (_, letters: string) => `seed=${letters.split(',').map(peer).join(',')}`)
+}
+
+function kindOf(message: Uint8Array): string {
+  const decoded = isBootstrapMessage(message) ? decodeBootstrap(message) : undefined
+  return decoded?.ok ? decoded.value.message.kind : String(message[0])
 }

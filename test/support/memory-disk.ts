@@ -10,6 +10,7 @@ export type DiskCall = 'append' | 'sync' | 'replace' | 'truncate'
 
 export class MemoryDisk {
   readonly damaged: Uint8Array[] = []
+  readonly #others = new Map<string, MemoryDisk>()
   /** Called before each change; what it throws is the call's failure. */
   fault: ((call: DiskCall) => void) | undefined
   #bytes: Uint8Array | undefined
@@ -59,20 +60,33 @@ export class MemoryDisk {
         this.bytes = this.#bytes?.slice(0, size)
       },
       keepDamaged: (bytes) => `memory:ipam.journal.damaged-${this.damaged.push(bytes.slice())}`,
+      beside: (name) => this.beside(name).open(),
       [Symbol.dispose]: () => {
         if (this.#holder === holder) this.#holder = undefined
       },
     }
   }
 
+  /** The file of this name, whose calls fail when this one's do. */
+  beside(name: string): MemoryDisk {
+    const known = this.#others.get(name)
+    if (known !== undefined) return known
+    const made = new MemoryDisk()
+    made.fault = (call) => this.fault?.(call)
+    this.#others.set(name, made)
+    return made
+  }
+
   /** Kills whoever has it open. */
   kill(): void {
     this.#holder = undefined
+    for (const other of this.#others.values()) other.kill()
   }
 
   /** Kills whoever has it open; of what was not synced, only some of the beginning is left, perhaps with rubbish behind it. */
   losePower(random: Random): void {
     this.kill()
+    for (const other of this.#others.values()) other.losePower(random)
     if (this.#bytes === undefined || this.#synced === undefined || this.#bytes === this.#synced) return
     const lost = this.#bytes.length - this.#synced.length
     const kept = this.#bytes.slice(0, this.#synced.length + randomBelow(random, lost + 1))

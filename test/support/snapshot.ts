@@ -19,6 +19,9 @@ export const emptySnapshot: Snapshot = {
   },
   ipam: {
     status: 'idle',
+    bootstrap: { mode: 'observer' },
+    rivals: [],
+    notices: [],
     ready: false,
     range: '10.32.0.0/12',
     rangeSize: 1_048_576,

@@ -82,6 +82,7 @@ describe('a router does not start', () => {
       words: ['--advertise', '198.51.100.7'],
       says: 'no interface that is up has the address 198.51.100.7',
     },
+    { name: 'with a consensus of nobody', words: ['--ipam-init', 'consensus=0'], says: 'not a number of peers from 1 to 1024' },
     { name: 'with seeds that are not names', words: ['--ipam-init', 'seed=node-a'], says: 'node-a' },
     { name: 'with a flag that is not one', words: ['--ipalloc-rang', 'x'], says: 'Did you mean --ipalloc-range?' },
     { name: 'with a peer that cannot be one', words: ['host:port'], says: 'not a port from 1 to 65535' },

@@ -8,7 +8,7 @@ import { seedIdOf } from '../../../ipam/seed.ts'
 import { type Ipv4, parseCidr } from '../../../mesh/base/address.ts'
 import { seconds } from '../../../mesh/base/brand.ts'
 import type { Result } from '../../../mesh/base/result.ts'
-import { allocate, key, peer, ranges, told } from '../../support/ipam.ts'
+import { allocate, key, peer, ranges, SEED_ID, told } from '../../support/ipam.ts'
 import { IpamGroup } from '../../support/ipam-group.ts'
 
 const NEVER = new AbortController().signal
@@ -64,6 +64,11 @@ describe('one peer alone', () => {
     await allocate(ipam, 1)
     expect(ipam.status()).toEqual({
       status: 'ready',
+      bootstrap: { mode: 'seed', source: `${peer('a')}, ${peer('b')}` },
+      waiting: undefined,
+      seedId: seedIdOf(parseCidr('10.32.0.0/27'), [peer('a'), peer('b')]),
+      rivals: [],
+      notices: [],
       range: '10.32.0.0/27',
       rangeAddresses: 30,
       activeAddresses: 1,
@@ -136,11 +141,12 @@ describe('several peers', () => {
   test('that ask twice with one ask get one block', () => {
     const group = new IpamGroup('10.32.0.0/24')
     const a = group.join('a', 'seed=a')
-    const ask = encodeSpaceMessage({ kind: 'ask', id: 7 })
+    const seedId = seedIdOf(parseCidr('10.32.0.0/24'), [peer('a')])
+    const ask = encodeSpaceMessage({ kind: 'ask', id: 7, seedId })
     a.ipam.part.receive(ask, peer('b'))
     a.ipam.part.receive(ask, peer('b'))
     expect(ranges(a.ipam)).toBe('a:0-128 b:128-0')
-    a.ipam.part.receive(encodeSpaceMessage({ kind: 'ask', id: 8 }), peer('b'))
+    a.ipam.part.receive(encodeSpaceMessage({ kind: 'ask', id: 8, seedId }), peer('b'))
     expect(ranges(a.ipam)).toBe('a:0-64 b:64-0')
   })
 
@@ -182,7 +188,7 @@ describe('several peers', () => {
     const group = new IpamGroup('10.32.0.0/24')
     const { ipam } = group.join('a', 'seed=a')
     group.join('b', '')
-    ipam.part.receive(encodeSpaceMessage({ kind: 'ask', id: 1 }), peer('b'))
+    ipam.part.receive(encodeSpaceMessage({ kind: 'ask', id: 1, seedId: SEED_ID }), peer('b'))
     expect(group.sent).toEqual([])
   })
 })

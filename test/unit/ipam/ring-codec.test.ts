@@ -113,7 +113,7 @@ test('messages about space come back as they went', () => {
   fc.assert(
     fc.property(number, number, (id, free) => {
       for (const message of [
-        { kind: 'ask', id },
+        { kind: 'ask', id, seedId: SEED_ID },
         { kind: 'denial', id },
         { kind: 'grant', id, free, delta },
       ] as const) {

@@ -12,6 +12,10 @@ const SMALL = parseCidr('10.0.0.0/29')
 
 test.each([
   { text: '', init: { kind: 'await' } },
+  { text: 'observer', init: { kind: 'await' } },
+  { text: 'consensus=1', init: { kind: 'consensus', voters: 1 } },
+  { text: 'consensus=4', init: { kind: 'consensus', voters: 4 } },
+  { text: 'consensus=1024', init: { kind: 'consensus', voters: 1_024 } },
   { text: 'seed=self', init: { kind: 'seed', peers: [SELF] } },
   { text: `seed=${peer('c')},self, ${peer('a')}`, init: { kind: 'seed', peers: [peer('a'), SELF, peer('c')] } },
   { text: `seed=self,${SELF}`, init: { kind: 'seed', peers: [SELF] } },
@@ -27,6 +31,19 @@ test.each(['seed=', 'seed', 'consensus', 'seed=node-a', `seed=${peer('a')},`, `s
       expect(error).toBeInstanceOf(WeftError)
       expect(error).toMatchObject({ code: 'USAGE', hint: expect.stringContaining('seed=') })
     }
+  },
+)
+
+test.each(['consensus=', 'consensus=0', 'consensus=-1', 'consensus=1.5', 'consensus=1025', 'consensus=0x3', 'consensus=1e9'])(
+  '"%s" is refused with a hint',
+  (text) => {
+    expect(() => parseIpamInit(text, SELF)).toThrow(
+      expect.objectContaining({
+        code: 'USAGE',
+        message: `${text} is not a number of peers from 1 to 1024`,
+        hint: expect.stringContaining('the same number on each'),
+      }),
+    )
   },
 )
 

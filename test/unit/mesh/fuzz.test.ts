@@ -179,7 +179,7 @@ describe('of spoilt bytes', () => {
   test('the decoder of messages about space makes such that can be said again, or a fault', () => {
     const decode = timed('space', decodeSpaceMessage)
     const good = [
-      { kind: 'ask', id: 7 },
+      { kind: 'ask', id: 7, seedId: SEED_ID },
       { kind: 'denial', id: 2 ** 32 - 1 },
       { kind: 'grant', id: 7, free: 12, delta },
     ] as const

@@ -16,6 +16,10 @@ function ports(snapshot: Snapshot = emptySnapshot): ApiPorts & { readonly target
       for (const target of added) targets.add(target)
     },
     forget: (removed) => removed.filter((target) => targets.delete(target)),
+    resolveRings: (keep, ring) => {
+      if (ring === 'cc') throw new WeftError('USAGE', 'no ring cc has been heard of lately')
+      return keep === 'ours' ? 'aa' : 'bb'
+    },
     keys: () => ({ primary: '1a2b3c4d', stage: 'idle', lagging: [] }),
     rotateKeys: (leaveAbsent) => {
       if (!leaveAbsent) throw new WeftError('USAGE', 'these peers cannot be reached and would stay behind: b')
@@ -47,6 +51,19 @@ describe('the API', () => {
     expect(call('POST', '/keys/rotate', '{"leaveAbsent":true}')).toMatchObject({ status: 200, body: { stage: 'accept' } })
     expect(call('POST', '/keys/rotate', '{}')).toMatchObject({ status: 400, body: { error: expect.stringContaining('would stay behind') } })
     expect(call('POST', '/keys/rotate', '{"leaveAbsent":1}')).toMatchObject({ status: 400 })
+  })
+
+  test('decides between rings that met', () => {
+    expect(call('POST', '/ipam/resolve', '{"keep":"ours"}')).toEqual({ status: 200, body: { ring: 'aa' } })
+    expect(call('POST', '/ipam/resolve', '{"keep":"theirs","ring":"bb"}')).toEqual({ status: 200, body: { ring: 'bb' } })
+    expect(call('POST', '/ipam/resolve', '{"keep":"theirs","ring":"cc"}')).toMatchObject({
+      status: 400,
+      body: { error: expect.any(String) },
+    })
+    expect(call('POST', '/ipam/resolve', '{"keep":"none"}')).toMatchObject({
+      status: 400,
+      body: { hint: expect.stringContaining('"ours"') },
+    })
   })
 
   test('connects, replaces and forgets targets', () => {

@@ -51,6 +51,16 @@ const snapshot: Snapshot = {
   },
   ipam: {
     status: 'ready',
+    bootstrap: {
+      mode: 'consensus',
+      voters: 3,
+      quorum: 2,
+      heard: [{ name: 'bbbbbbbbbbbbbbbb', nickname: 'b' }],
+      leader: { name: 'aaaaaaaaaaaaaaaa', nickname: 'a' },
+      round: 4,
+    },
+    rivals: [],
+    notices: [],
     ready: true,
     range: '10.32.0.0/12',
     rangeSize: 1_048_576,
@@ -96,6 +106,7 @@ describe('the status text', () => {
 
         Service: ipam
          Status: ready
+      Bootstrap: consensus of 3 (quorum 2), ballot 4 by aaaaaaaaaaaaaaaa(a)
           Range: 10.32.0.0/12
   DefaultSubnet: 10.32.0.0/12
 
@@ -186,6 +197,32 @@ describe('the status text', () => {
         '',
       ].join('\n'),
     )
+  })
+
+  test('says why there are no ranges yet, and with whom they could be agreed on', () => {
+    const ipam = {
+      ...snapshot.ipam,
+      owners: [],
+      status: 'awaiting consensus (quorum: 3, known: 2)',
+      waiting: 'waiting for 1 more of 5 peers',
+    }
+    const expected = 'awaiting consensus (quorum: 3, known: 2)\n  waiting for 1 more of 5 peers\n  bbbbbbbbbbbbbbbb(b) is in reach\n'
+    expect(renderIpam({ ...snapshot, ipam })).toBe(expected)
+    expect(renderStatus({ ...snapshot, ipam })).toContain('         Reason: waiting for 1 more of 5 peers\n')
+  })
+
+  test.each([
+    { bootstrap: { mode: 'observer' }, text: 'observer: joins the ring of others' },
+    { bootstrap: { mode: 'seed', source: 'aaaaaaaaaaaaaaaa' }, text: 'seed: aaaaaaaaaaaaaaaa' },
+    { bootstrap: { mode: 'consensus', voters: 3, quorum: 2, heard: [], round: 0 }, text: 'consensus of 3 (quorum 2)' },
+  ] as const)('says how the ring began: $text', ({ bootstrap, text }) => {
+    expect(renderStatus({ ...snapshot, ipam: { ...snapshot.ipam, bootstrap } })).toContain(`      Bootstrap: ${text}\n`)
+  })
+
+  test('ends with what a person has to decide', () => {
+    const ipam = { ...snapshot.ipam, notices: ['another ring has met ours'] }
+    expect(renderIpam({ ...snapshot, ipam })).toMatch(/52428 IPs \(05.0% of total\)\nanother ring has met ours\n$/)
+    expect(renderStatus({ ...snapshot, ipam })).toContain('         Notice: another ring has met ours\n')
   })
 
   test('lists targets as they were given', () => {

@@ -45,6 +45,7 @@ async function withRouter(ready: boolean, use: (socket: string, targets: string[
     snapshot: () => ({ ...emptySnapshot, ready, router: { ...emptySnapshot.router, targets } }),
     connect: (added: readonly string[]) => void targets.push(...added),
     forget: (removed: readonly string[]) => removed.filter((target) => targets.includes(target)),
+    resolveRings: (keep: 'ours' | 'theirs', ring: string | undefined) => ring ?? (keep === 'ours' ? 'aa' : 'bb'),
     keys: () => rotation.shift() ?? { primary: '99887766', stage: 'idle' as const, lagging: [] },
     rotateKeys: (leaveAbsent: boolean) => {
       if (!leaveAbsent) throw new WeftError('USAGE', 'these peers cannot be reached and would stay behind: b', { hint: 'start them' })
@@ -75,6 +76,7 @@ describe('weft', () => {
     { words: ['report', '--help'], says: '--socket' },
     { words: ['connect', '--help'], says: '--replace' },
     { words: ['forget', '--help'], says: '<peer...>' },
+    { words: ['ipam', 'resolve', '--help'], says: '--take-theirs' },
     { words: ['lab', '--help'], says: 'check' },
     { words: ['lab', 'up', '--help'], says: '--hosts' },
     { words: ['lab', 'cut', '--help'], says: '--one-way' },
@@ -90,6 +92,8 @@ describe('weft', () => {
     { words: ['status', 'conections'], says: 'connections, peers, ipam, targets' },
     { words: ['lab', 'up', '--host', '3'], says: '(Did you mean --hosts?)' },
     { words: ['lab', 'up', '--hosts', 'three'], says: 'not a whole number from 1 to 64' },
+    { words: ['ipam', 'resolve'], says: 'which ring is to stand?' },
+    { words: ['ipam', 'resolve', '--keep-ours', '--take-theirs'], says: 'cannot be used with' },
     { words: ['connect'], says: "missing required argument 'peer'" },
     { words: ['report', 'extra'], says: 'too many arguments' },
   ])('$words is refused with what was meant', async ({ words, says }) => {
@@ -124,6 +128,15 @@ describe('weft', () => {
         code: 2,
         err: expect.stringContaining('not among the targets: zz'),
       })
+    })
+  })
+
+  test('decides between two rings, and says which one stands', async () => {
+    await withRouter(true, async (socket) => {
+      const resolve = (...words: readonly string[]) => weft(['ipam', 'resolve', ...words, '--socket', socket])
+      expect(await resolve('--keep-ours')).toMatchObject({ code: 0, out: expect.stringMatching(/^ring aa stands; /) })
+      expect(await resolve('--take-theirs', '--json')).toEqual({ code: 0, out: '{"ring":"bb"}\n', err: '' })
+      expect(await resolve('--take-theirs', '--ring', 'cc', '--json')).toMatchObject({ out: '{"ring":"cc"}\n' })
     })
   })
 
