@@ -77,6 +77,8 @@ export class Links implements Disposable {
   /** Places that did not know the key they were dialled with last, and are to be offered our other one. */
   readonly #offerOther = new Set<string>()
   readonly #beats: Beats
+  /** How often they go out, for as long as all records are the same. */
+  #beating: { readonly records: readonly PeerRecord[]; readonly interval: Millis } | undefined
   #halfOpen: HalfOpen = noneHalfOpen
   #arrivals = 0
   /** The addresses in all records, for as long as these are the same. */
@@ -287,8 +289,12 @@ export class Links implements Disposable {
 
   /** How often to beat to each neighbour: rarely where those that miss us can tell each other. */
   #beatInterval(): Millis {
-    const watchers = [...this.#established.keys()].map((name) => this.#common(name).length + 1)
-    return beatInterval(Math.min(...watchers))
+    const records = this.#ports.records()
+    if (this.#beating?.records !== records) {
+      const watchers = [...this.#established.keys()].map((name) => this.#common(name).length + 1)
+      this.#beating = { records, interval: beatInterval(Math.min(...watchers)) }
+    }
+    return this.#beating.interval
   }
 
   #onEstablished(connection: Connection, peer: Authenticated): void {

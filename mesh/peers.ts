@@ -102,7 +102,7 @@ export class Peers implements GossipPart {
 
   /** All records, our own included, in order of name. */
   list(): readonly PeerRecord[] {
-    this.#sorted ??= this.#names.flatMap((name) => this.#byName.get(name)?.record ?? [])
+    this.#sorted ??= this.#names.map((name) => this.#byName.get(name)?.record).filter((record) => record !== undefined)
     return this.#sorted
   }
 

@@ -64,9 +64,11 @@ function advance(direction: Direction): void {
   if (direction.frames % FRAMES_PER_KEY === 0) direction.cipher.rekey()
 }
 
-/** As it stands before the payload in the stream. */
+/** As it stands before the payload in the stream. In memory that the next call writes again. */
 function lengthOf(bytes: number): Uint8Array {
-  const length = new Uint8Array(LENGTH_BYTES)
-  new DataView(length.buffer).setUint32(0, bytes)
-  return length
+  lengthField.setUint32(0, bytes)
+  return lengthBytes
 }
+
+const lengthBytes = new Uint8Array(LENGTH_BYTES)
+const lengthField = new DataView(lengthBytes.buffer)

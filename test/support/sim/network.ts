@@ -147,7 +147,7 @@ export class SimNetwork {
   /** Cuts bytes into other pieces than they were written in. For the streams. */
   pieces(bytes: Uint8Array): readonly Uint8Array[] {
     const at = randomBelow(this.random, 4 * bytes.length)
-    return at > 0 && at < bytes.length ? [bytes.slice(0, at), bytes.slice(at)] : [bytes]
+    return at > 0 && at < bytes.length ? [bytes.subarray(0, at), bytes.subarray(at)] : [bytes]
   }
 }
 
