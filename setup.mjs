@@ -55,7 +55,7 @@ const TASKS = {
     run: [['biome', 'check'], ['tsc'], ['knip'], ['vitest', 'run', 'test/unit', 'test/sim', 'test/architecture.test.ts']],
   },
   test: { tools: [...COMPILERS, ...NETWORK_TOOLS, ...TEST_TOOLS], root: true, compiled: true, run: [['vitest', 'run']] },
-  sim: { tools: [], run: [['node', '--max-old-space-size=12000', 'test/sim/main.ts']] },
+  sim: { tools: [], run: [['node', 'test/sim/main.ts']] },
   demo: { tools: [...COMPILERS, ...NETWORK_TOOLS], root: true, compiled: true, run: [weft('lab', 'demo')] },
   bench: {
     tools: [...COMPILERS, ...NETWORK_TOOLS, ...BENCH_TOOLS],
