@@ -23,6 +23,7 @@ import {
   type PeerRecord,
   parseRecord,
   publicKeyOf,
+  RECORD_HASH_BYTES,
   type RecordFacts,
   type RecordReader,
   type SignedRecord,
@@ -43,7 +44,6 @@ export type OwnFacts = Omit<RecordFacts, 'incarnation' | 'version'>
 
 /** Four times the biggest cluster we aim at; without a limit, anybody who is let in could fill our memory with peers that it invents. */
 export const PEERS_MAX = 4_096
-const RECORD_HASH_BYTES = 16
 const BUCKET_HASH_BYTES = 8
 const SUMMARY_ENTRY_BYTES = 1 + BUCKET_HASH_BYTES
 const BUCKETS = 256
@@ -51,13 +51,8 @@ const DIGEST_BYTES = 16
 /** Of an offer: where its fields begin, and how long it is. */
 const OFFER = { name: 0, incarnation: 8, version: 16, hash: 24, bytes: 28 } as const
 
-interface Entry extends SignedRecord {
-  /** Of the signed bytes alone: there may be several good signatures of them. */
-  readonly hash: Uint8Array
-}
-
 interface Bucket {
-  readonly entries: Map<PeerName, Entry>
+  readonly entries: Map<PeerName, SignedRecord>
   /** Unknown after a change, until somebody asks. */
   hash: Uint8Array | undefined
 }
@@ -66,11 +61,11 @@ export class Peers implements GossipPart {
   readonly channel = 'peers'
   readonly #options: PeersOptions
   readonly #buckets = new Map<number, Bucket>()
-  readonly #byName = new Map<PeerName, Entry>()
+  readonly #byName = new Map<PeerName, SignedRecord>()
   /** In order. */
   readonly #names: PeerName[] = []
   /** By public key, as text of one character a byte: most of what arrives is known from it at a glance. */
-  readonly #byKey = new Map<string, Entry>()
+  readonly #byKey = new Map<string, SignedRecord>()
   #incarnation: number
   #version = 0
   #supersessions = 0
@@ -205,14 +200,13 @@ export class Peers implements GossipPart {
     this.#revision += 1
   }
 
-  #put(record: SignedRecord): Entry {
-    const { name } = record.record
+  #put(entry: SignedRecord): SignedRecord {
+    const { name, publicKey } = entry.record
     const number = bucketOf(name)
-    const bucket = this.#buckets.get(number) ?? { entries: new Map<PeerName, Entry>(), hash: undefined }
+    const bucket = this.#buckets.get(number) ?? { entries: new Map<PeerName, SignedRecord>(), hash: undefined }
     const old = bucket.entries.get(name)
-    const entry = { ...record, hash: this.#options.crypto.hash(record.signed, RECORD_HASH_BYTES) }
     if (old !== undefined) this.#byKey.delete(keyText(old.record.publicKey))
-    this.#byKey.set(keyText(record.record.publicKey), entry)
+    this.#byKey.set(keyText(publicKey), entry)
     bucket.entries.set(name, entry)
     if (old === undefined) this.#enlist(name)
     this.#byName.set(name, entry)
@@ -234,7 +228,7 @@ export class Peers implements GossipPart {
     this.#names.splice(from, 0, name)
   }
 
-  #entry(name: PeerName): Entry | undefined {
+  #entry(name: PeerName): SignedRecord | undefined {
     return this.#byName.get(name)
   }
 
@@ -242,7 +236,7 @@ export class Peers implements GossipPart {
     return [...this.#buckets.keys()].sort((a, b) => a - b)
   }
 
-  #bucketEntries(number: number): readonly Entry[] {
+  #bucketEntries(number: number): readonly SignedRecord[] {
     const entries = [...(this.#buckets.get(number)?.entries.values() ?? [])]
     return entries.sort((a, b) => (a.record.name < b.record.name ? -1 : 1))
   }
@@ -262,11 +256,19 @@ function bucketOf(name: PeerName): number {
   return Number.parseInt(name.slice(0, 2), 16)
 }
 
-function newsOf({ record, delta, hash }: Entry): News {
-  return { key: record.name, delta, offer: () => offerOf(record, hash) }
+/** Made once for each record: every neighbour is told or offered the same. */
+const newsOfRecord = new WeakMap<SignedRecord, News>()
+
+function newsOf(entry: SignedRecord): News {
+  const known = newsOfRecord.get(entry)
+  if (known !== undefined) return known
+  const offer = offerOf(entry)
+  const news = { key: entry.record.name, delta: entry.delta, offer: () => offer }
+  newsOfRecord.set(entry, news)
+  return news
 }
 
-function offerOf({ name, incarnation, version }: PeerRecord, hash: Uint8Array): Uint8Array {
+function offerOf({ record: { name, incarnation, version }, hash }: SignedRecord): Uint8Array {
   const offer = new Uint8Array(OFFER.bytes)
   const fields = new DataView(offer.buffer)
   offer.set(fromHex(name), OFFER.name)

@@ -60,6 +60,8 @@ export interface SignedRecord {
   readonly signature: Uint8Array
   /** As it travels: signature ‖ signed, of which the two are views. */
   readonly delta: Uint8Array
+  /** Of the signed bytes alone, as there may be several good signatures of them: `RECORD_HASH_BYTES` long. */
+  readonly hash: Uint8Array
 }
 
 export const NICKNAME_LENGTH_MAX = 63
@@ -75,6 +77,7 @@ export const NEIGHBOURS_MAX = 64
 export const RECORD_BYTES_MAX = 4_096
 
 const FORMAT = 2
+export const RECORD_HASH_BYTES = 16
 const NAME_BYTES = 8
 /** In MessagePack the head of a short array takes one byte, the format one, the head of a short byte string two. */
 const KEY_AT = 4
@@ -88,11 +91,12 @@ export function signRecord(facts: RecordFacts, identity: Identity, crypto: Crypt
   const { name, keys, dataKeys } = identity
   const signed = encodeRecord(facts, identity)
   const record = { name, publicKey: keys.publicKey, dataKey: dataKeys.publicKey, ...facts }
-  return withViews(record, concatBytes([crypto.sign(concatBytes([DOMAIN, signed]), keys), signed]))
+  return signedRecord(record, concatBytes([crypto.sign(concatBytes([DOMAIN, signed]), keys), signed]), crypto)
 }
 
-function withViews(record: PeerRecord, delta: Uint8Array): SignedRecord {
-  return { record, signed: delta.subarray(SIGNATURE_BYTES), signature: delta.subarray(0, SIGNATURE_BYTES), delta }
+function signedRecord(record: PeerRecord, delta: Uint8Array, crypto: CryptoSuite): SignedRecord {
+  const signed = delta.subarray(SIGNATURE_BYTES)
+  return { record, signed, signature: delta.subarray(0, SIGNATURE_BYTES), delta, hash: crypto.hash(signed, RECORD_HASH_BYTES) }
 }
 
 /** Whether the owner named in the record has signed it. */
@@ -128,7 +132,7 @@ export function parseRecord(signed: Uint8Array, signature: Uint8Array, crypto: C
   if (!decoded.ok) return malformed(decoded.error)
   const record = Array.isArray(decoded.value) ? readRecord(decoded.value, crypto) : 'not an array'
   if (typeof record === 'string') return malformed(record)
-  return ok(withViews(record, delta))
+  return ok(signedRecord(record, delta, crypto))
 }
 
 /** The bytes that are to be signed. */

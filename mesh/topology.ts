@@ -84,21 +84,26 @@ export class Topology {
   }
 
   #replace(node: Node, record: PeerRecord): void {
-    for (const other of node.joined) other.joined.splice(other.joined.indexOf(node), 1)
-    node.joined.length = 0
     node.record = record
-    for (const { name } of record.neighbours) {
-      const other = this.#nodes.get(name)
-      if (other === undefined || other === node || !isListed(other.record, record.name)) continue
+    const named = record.neighbours.map(({ name }) => this.#nodes.get(name))
+    for (const old of node.joined.filter((other) => !named.includes(other))) {
+      part(node, old)
+      part(old, node)
+    }
+    for (const other of named) {
+      // An edge that counted before still does: the other end's record is the same.
+      if (other === undefined || other === node || node.joined.includes(other) || !isListed(other.record, record.name)) continue
       join(node, other)
       join(other, node)
     }
   }
 }
 
-/** A record that names a neighbour twice counts once. */
+function part(node: Node, other: Node): void {
+  node.joined.splice(node.joined.indexOf(other), 1)
+}
+
 function join(node: Node, other: Node): void {
-  if (node.joined.includes(other)) return
   const after = node.joined.findIndex(({ name }) => name > other.name)
   node.joined.splice(after < 0 ? node.joined.length : after, 0, other)
 }
