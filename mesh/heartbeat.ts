@@ -28,9 +28,9 @@ const SILENCE_MAX: Millis = seconds(60)
 
 const INTERVAL_MIN: Millis = seconds(3)
 /** The longest that we promise, and the longest promise that is believed. */
-export const INTERVAL_MAX: Millis = seconds(6)
+export const INTERVAL_MAX: Millis = seconds(7)
 /** Among neighbours that all know each other somebody misses a beat this soon. */
-const WATCHED_EVERY: Millis = millis(750)
+const WATCHED_EVERY: Millis = millis(900)
 
 /**
  * How often to beat to each neighbour.

@@ -233,7 +233,7 @@ describe('who is proved, and then', () => {
     const stage = await scene()
     const side = shakeHands(stage)
     stage.clock.advance(seconds(80))
-    expect(stage.doubtedAt).toEqual([6])
+    expect(stage.doubtedAt).toEqual([7])
     expect(stage.connection.isDoubted).toBe(true)
     expect(stage.ended).toEqual([{ end: { code: 'silence', reason: 'the peer has fallen silent' }, at: 60 }])
     expect(side.heard.map(({ kind }) => kind)).toEqual(['bye'])
@@ -243,21 +243,21 @@ describe('who is proved, and then', () => {
     const stage = await scene({ doubted: (connection) => connection.end({ code: 'silence', reason: 'no answer' }) })
     shakeHands(stage)
     stage.clock.advance(seconds(80))
-    expect(stage.ended).toEqual([{ end: { code: 'silence', reason: 'no answer' }, at: 6 }])
-    expect(stage.doubtedAt).toEqual([6])
+    expect(stage.ended).toEqual([{ end: { code: 'silence', reason: 'no answer' }, at: 7 }])
+    expect(stage.doubtedAt).toEqual([7])
   })
 
   test('falls silent is asked for every five seconds while its host answers, and lives on when it speaks', async () => {
     const stage = await scene({ doubted: (connection) => connection.vouch() })
     const side = shakeHands(stage)
     stage.clock.advance(seconds(20))
-    expect(stage.doubtedAt).toEqual([6, 11, 16])
+    expect(stage.doubtedAt).toEqual([7, 12, 17])
     stage.stream.write(side.frame(encodeMessage({ kind: 'heartbeat', within: seconds(3), wantsAnswer: false })))
     stage.clock.advance(seconds(2))
     expect([stage.connection.isDoubted, stage.ended]).toEqual([false, []])
     // It is watched as before.
     stage.clock.advance(seconds(3))
-    expect(stage.doubtedAt).toEqual([6, 11, 16, 23])
+    expect(stage.doubtedAt).toEqual([7, 12, 17, 23])
   })
 
   test('is cut off is doubted the same', async () => {
@@ -265,7 +265,7 @@ describe('who is proved, and then', () => {
     shakeHands(stage)
     stage.network.cut(here, there)
     stage.clock.advance(seconds(80))
-    expect(stage.doubtedAt).toEqual([6])
+    expect(stage.doubtedAt).toEqual([7])
     expect(stage.ended.map(({ end }) => end.code)).toEqual(['silence'])
   })
 
