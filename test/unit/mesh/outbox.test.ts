@@ -96,7 +96,7 @@ describe('news that waits', () => {
 
   test('makes no offer before it is taken, nor when it is told', () => {
     let made = 0
-    const news = many(TOLD_MAX).map((piece) => ({ ...piece, offer: () => deltaOf((made += 1), OFFER_BYTES) }))
+    const news = many(TOLD_MAX).map((piece) => ({ ...piece, offer: () => deltaOf(made++, OFFER_BYTES) }))
     const outbox = outboxWith(news)
     takeAll(outbox)
     expect(made).toBe(0)
