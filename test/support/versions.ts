@@ -13,6 +13,8 @@ export class Versions implements GossipPart {
   readonly held: Map<number, number> = new Map()
   /** How often each delta came, as `key version`. */
   readonly came: Map<string, number> = new Map()
+  /** Unknown after a change, until somebody asks. */
+  #digest: Uint8Array | undefined
 
   constructor(...held: readonly (readonly [number, number])[]) {
     for (const [key, version] of held) this.held.set(key, version)
@@ -20,12 +22,13 @@ export class Versions implements GossipPart {
 
   /** Makes the next version of something. */
   make(key: number): News {
-    this.held.set(key, (this.held.get(key) ?? 0) + 1)
+    this.#hold(key, (this.held.get(key) ?? 0) + 1)
     return this.#newsOf(key)
   }
 
   digest(): Uint8Array {
-    return createHash('md5').update(this.summary()).digest()
+    this.#digest ??= createHash('md5').update(this.summary()).digest()
+    return this.#digest
   }
 
   summary(): Uint8Array {
@@ -42,7 +45,7 @@ export class Versions implements GossipPart {
     const [key, version] = read(delta)
     this.came.set(`${key} ${version}`, (this.came.get(`${key} ${version}`) ?? 0) + 1)
     const ours = this.held.get(key) ?? 0
-    if (version > ours) this.held.set(key, version)
+    if (version > ours) this.#hold(key, version)
     return ok({ news: version > ours ? [this.#newsOf(key)] : [], held: version >= ours ? [String(key)] : [], faults: [] })
   }
 
@@ -58,6 +61,11 @@ export class Versions implements GossipPart {
   }
 
   receive(): void {}
+
+  #hold(key: number, version: number): void {
+    this.held.set(key, version)
+    this.#digest = undefined
+  }
 
   #newsOf(key: number): News {
     const version = this.held.get(key) ?? 0
