@@ -5,6 +5,9 @@ import type { Clock } from './base/clock.ts'
 import type { Connection } from './connection.ts'
 import { INTERVAL_MAX, nextBeat } from './heartbeat.ts'
 
+/** As much of a connection as beats need. */
+type Beatable = Pick<Connection, 'beat'>
+
 export interface BeatsPorts {
   readonly clock: Clock
   /** How often to beat to each neighbour, now. */
@@ -14,7 +17,7 @@ export interface BeatsPorts {
 export class Beats implements Disposable {
   readonly #ports: BeatsPorts
   /** Until when each neighbour was promised the next one. */
-  readonly #promises = new Map<Connection, Millis>()
+  readonly #promises = new Map<Beatable, Millis>()
   readonly #alarm: Alarm
   #lastAt: Millis
 
@@ -25,18 +28,18 @@ export class Beats implements Disposable {
   }
 
   /** A new connection: until its first beat its other side waits as long as for any. */
-  up(connection: Connection): void {
+  up(connection: Beatable): void {
     this.#promises.set(connection, millis(this.#ports.clock.now() + INTERVAL_MAX))
     this.#setAlarm(this.#ports.interval())
   }
 
-  down(connection: Connection): void {
+  down(connection: Beatable): void {
     this.#promises.delete(connection)
   }
 
-  /** A beat out of turn. */
-  beat(connection: Connection, wantsAnswer: boolean): void {
-    this.#beat(connection, this.#ports.interval(), wantsAnswer)
+  /** A beat out of turn; none to one that is gone. */
+  beat(connection: Beatable, wantsAnswer: boolean): void {
+    if (this.#promises.has(connection)) this.#beat(connection, this.#ports.interval(), wantsAnswer)
   }
 
   [Symbol.dispose](): void {
@@ -55,7 +58,7 @@ export class Beats implements Disposable {
     if (next !== undefined) this.#alarm.at(next.at)
   }
 
-  #beat(connection: Connection, interval: Millis, wantsAnswer: boolean): void {
+  #beat(connection: Beatable, interval: Millis, wantsAnswer: boolean): void {
     this.#lastAt = this.#ports.clock.now()
     this.#promises.set(connection, millis(this.#lastAt + interval))
     connection.beat(interval, wantsAnswer)

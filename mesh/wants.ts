@@ -8,7 +8,7 @@ import { type Millis, millis, type PeerName } from './base/brand.ts'
 /** A neighbour that has no processor answers nobody: others have the same to give. */
 const PATIENCE: Millis = millis(1_000)
 /** More than this are not waited for: they would be invented. */
-const WANTS_MAX = 8_192
+export const WANTS_MAX = 8_192
 
 interface Want {
   readonly channel: string
@@ -16,7 +16,7 @@ interface Want {
   /** Undefined when that is gone. */
   askedOf: PeerName | undefined
   askedAt: Millis
-  /** What others have offered, oldest first: no more than there are neighbours. */
+  /** What others have offered, oldest first: no more than there are neighbours. Copies: each offer is a view of a whole message. */
   readonly others: Map<PeerName, Uint8Array>
 }
 
@@ -42,7 +42,7 @@ export class Wants {
   ): boolean {
     const want = this.#wants.get(idOf(channel, key))
     if (want !== undefined) {
-      if (want.askedOf !== from) want.others.set(from, offer)
+      if (want.askedOf !== from) want.others.set(from, new Uint8Array(offer))
       return false
     }
     if (this.#wants.size >= WANTS_MAX) return false

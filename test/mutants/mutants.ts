@@ -93,4 +93,34 @@ export const MUTANTS: readonly Mutant[] = [
     from: 'if (number + size <= this.#highest) return false',
     to: 'if (number + size <= this.#highest || number === 1) return false',
   },
+  {
+    name: 'what was offered is asked of one neighbour only',
+    file: 'mesh/wants.ts',
+    from: 'const request = this.#askNext(id, want, now)\n      if (request',
+    to: 'const request = undefined as Request | undefined\n      if (request',
+  },
+  {
+    name: 'what is offered is taken for known',
+    file: 'mesh/channels.ts',
+    from: "if (verdict === 'lacking' && this.#wants",
+    to: "if (verdict === 'older' && this.#wants",
+  },
+  {
+    name: 'what a neighbour asks for is only offered to it again',
+    file: 'mesh/channels.ts',
+    from: 'news.filter((piece) => piece !== undefined),\n      true,',
+    to: 'news.filter((piece) => piece !== undefined),\n      false,',
+  },
+  {
+    name: 'a doubt ends a connection, and nobody asks the host of the other side',
+    file: 'mesh/links.ts',
+    from: 'if (isThere) connection.vouch()',
+    to: 'if (isThere && !connection.isDoubted) connection.vouch()',
+  },
+  {
+    name: 'a beat that was promised is not sent',
+    file: 'mesh/beats.ts',
+    from: 'connection.beat(interval, wantsAnswer)',
+    to: 'if (wantsAnswer) connection.beat(interval, wantsAnswer)',
+  },
 ]

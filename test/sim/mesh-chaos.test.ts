@@ -16,6 +16,7 @@ const RARE = [
   'processes got no processor',
   'a clock jumped',
   'a connection was reset',
+  'much was told at once',
 ]
 
 const happened = new Map<string, number>()

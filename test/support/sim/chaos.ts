@@ -4,10 +4,12 @@
  */
 import { createHash } from 'node:crypto'
 import { type Millis, millis, type PeerName, seconds } from '../../../mesh/base/brand.ts'
+import { toHex } from '../../../mesh/base/bytes.ts'
 import { pick, type Random, randomBelow } from '../../../mesh/base/random.ts'
 import { ok } from '../../../mesh/base/result.ts'
 import type { GossipPart, GossipPort } from '../../../mesh/gossip.ts'
 import { DEGREE_MAX } from '../../../mesh/overlay.ts'
+import { Versions } from '../versions.ts'
 import { agree, allAlive, degree, SimCluster, type SimPeer } from './mesh.ts'
 
 export interface ChaosRun {
@@ -19,6 +21,7 @@ export interface ChaosRun {
 
 interface Member extends SimPeer {
   readonly letters: Letters
+  readonly pages: Pages
 }
 
 /** Counts messages of one peer to another. */
@@ -43,11 +46,23 @@ class Letters implements GossipPart {
   }
 }
 
+/** Something of which one tells a lot at once. */
+class Pages extends Versions {
+  port: GossipPort | undefined
+
+  /** Next versions of these, for all. */
+  print(keys: readonly number[]): void {
+    for (const key of keys) this.port?.broadcast(this.make(key).delta)
+  }
+}
+
 const CHAOS: Millis = seconds(60)
 /** A process gets no processor for so long at most. */
 const PAUSE_MAX: Millis = seconds(30)
 /** After the last fault: longer than any pause between dials. */
 const PEACE_MAX: Millis = seconds(75)
+/** Several times as many as are told without asking. */
+const PAGES = 100
 /** Faults of one's own making have no place in a mesh of honest peers. */
 const HONEST = new Set(['silence', 'timeout', 'backlog', 'admission'])
 
@@ -57,6 +72,7 @@ export async function chaos(seed: number): Promise<ChaosRun> {
   await world.suffer()
   world.recover()
   if (world.violations.length === 0) world.tellNews()
+  if (world.violations.length === 0) world.tellMuch()
   if (world.violations.length === 0) world.writeLetters()
   if (world.violations.length === 0) world.rest()
   if (world.violations.length === 0) world.stall()
@@ -71,16 +87,20 @@ class World {
   readonly happened: Map<string, number> = new Map()
   readonly #cluster: SimCluster
   readonly #random: Random
+  readonly #seed: number
   #members: readonly Member[] = []
 
   constructor(seed: number) {
+    this.#seed = seed
     const latency = [0.2 + (seed % 5) * 8, 1 + (seed % 5) * 10] as const
     this.#cluster = new SimCluster(seed, { latencyMs: latency, loss: seed % 3 === 0 ? 0.02 : 0 })
     this.#random = this.#cluster.random
   }
 
   async populate(): Promise<void> {
-    const size = 3 + randomBelow(this.#random, 14)
+    const small = 3 + randomBelow(this.#random, 14)
+    // So many that even their records are offered, not told.
+    const size = this.#seed % 8 === 0 ? small + 16 : small
     for (let index = 1; index <= size; index += 1) {
       await this.start(index)
       this.#cluster.clock.advance(seconds(this.#random()))
@@ -121,6 +141,19 @@ class World {
     this.#within(seconds(6), 'news of one is seen by all', () =>
       this.#members.every(({ mesh }) => mesh.peer(teller.mesh.name)?.zone === 'news'),
     )
+  }
+
+  /** A lot of news, of which two have only offered their part when they stop: the others turn to each other. */
+  tellMuch(): void {
+    const teller = this.#any()
+    this.print(teller)
+    this.#cluster.clock.advance(millis(30 + 90 * this.#random()))
+    const stopped = [this.#any(), this.#any()].filter((member) => member !== teller)
+    for (const { host } of stopped) host.pause(seconds(20))
+    const others = this.#members.filter((member) => !stopped.includes(member))
+    this.#within(seconds(5), 'much news of one is seen by all', () => areEqual(others))
+    this.#cluster.clock.advance(seconds(20))
+    this.#within(seconds(30), 'much news is seen even by those that had stopped', () => areEqual(this.#members))
   }
 
   writeLetters(): void {
@@ -212,6 +245,11 @@ class World {
     return [left, this.#members.filter((member) => !left.includes(member))]
   }
 
+  print({ index, pages }: Member): void {
+    pages.print(Array.from({ length: PAGES }, (_, page) => index * PAGES + page))
+    this.note('much was told at once')
+  }
+
   duration(max: Millis): Millis {
     return millis(max * this.#random())
   }
@@ -223,7 +261,9 @@ class World {
     const peer = await this.#cluster.start(index, targets, { known })
     const letters = new Letters()
     letters.port = peer.mesh.register(letters)
-    const member: Member = { ...peer, letters }
+    const pages = new Pages()
+    pages.port = peer.mesh.register(pages)
+    const member: Member = { ...peer, letters, pages }
     this.#members = [...this.#members.filter((other) => other.index !== index), member].sort((a, b) => a.index - b.index)
   }
 
@@ -238,7 +278,7 @@ class World {
   }
 
   #isWhole(): boolean {
-    return agree(this.#members) && allAlive(this.#members)
+    return agree(this.#members) && allAlive(this.#members) && areEqual(this.#members)
   }
 
   /** What must hold at any moment. */
@@ -257,6 +297,11 @@ class World {
       this.violations.push(`not within ${limit / 1_000} s: ${what}`)
     }
   }
+}
+
+/** Whether all hold the same pages. */
+function areEqual(members: readonly Member[]): boolean {
+  return new Set(members.map(({ pages }) => toHex(pages.digest()))).size <= 1
 }
 
 const FAULTS: readonly Fault[] = [
@@ -300,5 +345,9 @@ const FAULTS: readonly Fault[] = [
     host.boot()
     await world.start(index)
     world.note('a host lost power and came back')
+  },
+  (world) => {
+    const [teller] = world.two()
+    world.print(teller)
   },
 ]

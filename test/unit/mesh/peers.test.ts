@@ -4,6 +4,7 @@ import { describe, expect, test } from 'vitest'
 import type { PeerName } from '../../../mesh/base/brand.ts'
 import { toHex } from '../../../mesh/base/bytes.ts'
 import { seededRandom } from '../../../mesh/base/random.ts'
+import { KEY_LENGTH_MAX, OFFER_BYTES_MAX } from '../../../mesh/gossip.ts'
 import { identityFromSeed } from '../../../mesh/identity.ts'
 import { PEERS_MAX, Peers } from '../../../mesh/peers.ts'
 import { RECORD_BYTES_MAX, type SignedRecord } from '../../../mesh/record.ts'
@@ -121,6 +122,94 @@ test('what a peer is told of others are their records, as far as we know them', 
   merge(peers, [record])
   expect(peers.tell(record.record.name)).toMatchObject({ key: record.record.name, delta: deltaOf(record) })
   expect(peers.tell(identityOf(9, crypto).name)).toBeUndefined()
+})
+
+describe('an offer', () => {
+  /** What `from` would offer of the one record that it holds of this peer. */
+  function offerOf(record: SignedRecord): Uint8Array {
+    const from = peersOf(101)
+    merge(from, [record])
+    const offer = from.tell(record.record.name)?.offer?.()
+    if (offer === undefined) throw new Error('a record has an offer')
+    return offer
+  }
+
+  const identity = identityOf(1, crypto)
+  const { name } = identity
+  const held = recordOf(identity, crypto, { incarnation: 5, version: 5 })
+
+  test.each([
+    { name: 'of what we hold', facts: {}, verdict: 'held' },
+    { name: 'of a later version', facts: { version: 6 }, verdict: 'lacking' },
+    { name: 'of an earlier version', facts: { version: 4 }, verdict: 'older' },
+    { name: 'of a later life', facts: { incarnation: 6, version: 1 }, verdict: 'lacking' },
+    { name: 'of an earlier life', facts: { incarnation: 4, version: 9 }, verdict: 'older' },
+    { name: 'of another one with the same number', facts: { nickname: 'clone' }, verdict: 'lacking' },
+    { name: 'of the last life that there may be', facts: { incarnation: 2 ** 52, version: 1 }, verdict: 'lacking' },
+  ] as const)('$name is weighed as $verdict', ({ facts, verdict }) => {
+    const peers = peersOf(100)
+    merge(peers, [held])
+    const offered = recordOf(identity, crypto, { incarnation: 5, version: 5, ...facts })
+    expect(peers.weigh(offerOf(offered))).toEqual({ ok: true, value: { key: name, verdict } })
+  })
+
+  test('of a peer that we do not know is weighed as lacking, and what it stands for is held after merging', () => {
+    const peers = peersOf(100)
+    expect(peers.weigh(offerOf(held))).toEqual({ ok: true, value: { key: name, verdict: 'lacking' } })
+    merge(peers, [held])
+    expect(peers.weigh(offerOf(held))).toEqual({ ok: true, value: { key: name, verdict: 'held' } })
+  })
+
+  test('is what news of our own has as well, and short', () => {
+    const [ours, other] = [peersOf(1), peersOf(2)]
+    const news = ours.publish(plainFacts)
+    const offer = news?.offer?.() ?? new Uint8Array()
+    expect(offer.length).toBeLessThanOrEqual(OFFER_BYTES_MAX)
+    expect(news?.key?.length).toBeLessThanOrEqual(KEY_LENGTH_MAX)
+    expect(other.weigh(offer)).toEqual({ ok: true, value: { key: name, verdict: 'lacking' } })
+    expect(ours.weigh(offer)).toEqual({ ok: true, value: { key: name, verdict: 'held' } })
+  })
+
+  test('of any record is weighed as merging goes: lacking is news or a conflict, held and older change nothing', () => {
+    fc.assert(
+      fc.property(records, (all) => {
+        const peers = peersOf(100)
+        for (const record of all) {
+          const weighed = peers.weigh(offerOf(record))
+          const { news, faults } = merge(peers, [record])
+          expect(weighed).toMatchObject({ ok: true, value: { key: record.record.name } })
+          expect(weighed.ok && weighed.value.verdict === 'lacking').toBe(news.length + faults.length > 0)
+        }
+      }),
+      { seed: 1 },
+    )
+  })
+
+  test.each([0, 27, 29, 64])('of %i bytes is a fault', (bytes) => {
+    expect(peersOf(100).weigh(new Uint8Array(bytes))).toMatchObject({ ok: false, error: { code: 'malformed' } })
+  })
+
+  test('of any bytes is weighed, or a fault', () => {
+    const peers = peersOf(100)
+    merge(peers, [held])
+    fc.assert(
+      fc.property(fc.uint8Array({ minLength: 20, maxLength: 20 }), fc.boolean(), (rest, isKnown) => {
+        const offer = isKnown ? offerOf(held) : new Uint8Array(28)
+        offer.set(rest, 8)
+        expect(peers.weigh(offer).ok).toBe(true)
+      }),
+      { seed: 1 },
+    )
+  })
+})
+
+test('what is told is the newest record, and nothing is told of who is unknown, whatever the key', () => {
+  const peers = peersOf(100)
+  const versions = [1, 2].map((version) => recordOf(identityOf(1, crypto), crypto, { version }))
+  merge(peers, versions)
+  const { name } = identityOf(1, crypto)
+  expect(peers.tell(name)?.delta).toEqual(versions.map(deltaOf).at(-1))
+  expect(['', name.toUpperCase(), '__proto__'].map((key) => peers.tell(key))).toEqual([undefined, undefined, undefined])
 })
 
 describe('a bad entry', () => {
