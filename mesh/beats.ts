@@ -3,7 +3,7 @@ import { Alarm } from './base/alarm.ts'
 import { type Millis, millis } from './base/brand.ts'
 import type { Clock } from './base/clock.ts'
 import type { Connection } from './connection.ts'
-import { INTERVAL_MAX, nextBeat } from './heartbeat.ts'
+import { nextBeat } from './heartbeat.ts'
 
 /** As much of a connection as beats need. */
 type Beatable = Pick<Connection, 'beat'>
@@ -27,10 +27,11 @@ export class Beats implements Disposable {
     this.#lastAt = ports.clock.now()
   }
 
-  /** A new connection: until its first beat its other side waits as long as for any. */
+  /** A new one: it takes its turn as all others. */
   up(connection: Beatable): void {
-    this.#promises.set(connection, millis(this.#ports.clock.now() + INTERVAL_MAX))
-    this.#setAlarm(this.#ports.interval())
+    const interval = this.#ports.interval()
+    this.#promises.set(connection, millis(this.#ports.clock.now() + interval))
+    this.#setAlarm(interval)
   }
 
   down(connection: Beatable): void {
