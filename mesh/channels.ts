@@ -14,6 +14,7 @@
  * to be known to the neighbour, is never sent. A neighbour that is further behind than an outbox holds gets our digests
  * after that, and by them, in as many exchanges as it takes, all that it lacks.
  */
+import { Allowance } from './allowance.ts'
 import type { Millis, PeerName } from './base/brand.ts'
 import { millis, seconds } from './base/brand.ts'
 import { bytesEqual } from './base/bytes.ts'
@@ -41,6 +42,8 @@ interface Neighbour {
   /** The second in which it sent its last summaries, and how many, by channel. */
   readonly summaries: Map<string, { readonly since: Millis; readonly count: number }>
   readonly outbox: Outbox
+  /** What it may make us do, by channel. */
+  readonly allowances: Map<string, Allowance>
 }
 
 type ReportFault = (from: PeerName, code: FaultCode, detail: string) => void
@@ -67,7 +70,7 @@ export class Channels {
   }
 
   up(name: PeerName): void {
-    this.#neighbours.set(name, { askedAt: new Map(), summaries: new Map(), outbox: new Outbox() })
+    this.#neighbours.set(name, { askedAt: new Map(), summaries: new Map(), outbox: new Outbox(), allowances: new Map() })
   }
 
   down(name: PeerName): void {
@@ -125,11 +128,11 @@ export class Channels {
     }
     switch (message.kind) {
       case 'deltas':
-        return requestMessages(message.deltas.flatMap((delta) => this.#onDelta(part, delta, from, now)))
+        return this.#onDeltas(part, message.deltas, from, now)
       case 'offers':
         return this.#onOffers(part, message.offers, from, now)
       case 'wants':
-        this.#onWants(part, message.keys, from)
+        this.#onWants(part, message.keys, from, now)
         return []
       case 'summary':
         return this.#onSummary(part, message, from, now)
@@ -149,9 +152,24 @@ export class Channels {
     return [{ to: from, message: { kind: 'summary', channel, bytes: part.summary(), wantsOurs: true } }]
   }
 
+  #onDeltas(part: GossipPart, deltas: readonly Uint8Array[], from: PeerName, now: Millis): readonly Outgoing[] {
+    const requests: Request[] = []
+    const allowance = this.#allowance(from, part)
+    for (const [index, delta] of deltas.entries()) {
+      const excess = allowance?.excessOf(delta.length, now)
+      if (excess !== undefined) {
+        this.#reportFlood(from, part, `${excess}: ${deltas.length - index} deltas were dropped`)
+        break
+      }
+      requests.push(...this.#onDelta(part, delta, from, now))
+    }
+    return requestMessages(requests)
+  }
+
   /** Returns what is to be asked for next. */
   #onDelta(part: GossipPart, bytes: Uint8Array, from: PeerName, now: Millis): readonly Request[] {
     const merged = part.merge(bytes, from)
+    this.#allowance(from, part)?.merged(merged, bytes.length, now)
     if (!merged.ok) {
       this.#reportGossip(from, part, merged.error)
       return []
@@ -169,7 +187,8 @@ export class Channels {
   #onOffers(part: GossipPart, offers: readonly Uint8Array[], from: PeerName, now: Millis): readonly Outgoing[] {
     const { channel } = part
     const requests: Request[] = []
-    for (const offer of offers) {
+    const allowance = this.#allowance(from, part)
+    for (const [index, offer] of offers.entries()) {
       const weighed = part.weigh?.(offer) ?? err({ code: 'malformed', detail: 'an offer, of which this channel has none' } as const)
       if (!weighed.ok) {
         this.#reportGossip(from, part, weighed.error)
@@ -178,12 +197,23 @@ export class Channels {
       const { key, verdict } = weighed.value
       // Who has as much, or more, need not be told of ours.
       if (verdict !== 'older') this.#neighbours.get(from)?.outbox.drop(channel, key)
-      if (verdict === 'lacking' && this.#wants.offered(channel, key, { from, offer, now })) requests.push({ to: from, channel, key })
+      if (verdict !== 'lacking') continue
+      const excess = allowance?.spend('offers', 1, now)
+      if (excess !== undefined) {
+        this.#reportFlood(from, part, `${excess}: ${offers.length - index} offers were dropped`)
+        break
+      }
+      if (this.#wants.offered(channel, key, { from, offer, now })) requests.push({ to: from, channel, key })
     }
     return requestMessages(requests)
   }
 
-  #onWants(part: GossipPart, keys: readonly string[], from: PeerName): void {
+  #onWants(part: GossipPart, keys: readonly string[], from: PeerName, now: Millis): void {
+    const excess = this.#allowance(from, part)?.spend('wants', keys.length, now)
+    if (excess !== undefined) {
+      this.#reportFlood(from, part, `${excess}: ${keys.length} wants were dropped`)
+      return
+    }
     const news = keys.map((key) => part.tell?.(key))
     this.#neighbours.get(from)?.outbox.add(
       part.channel,
@@ -214,6 +244,19 @@ export class Channels {
     if (current.count >= SUMMARIES_PER_SECOND_MAX) return false
     summaries?.set(channel, { since: current.since, count: current.count + 1 })
     return true
+  }
+
+  #allowance(from: PeerName, { channel }: GossipPart): Allowance | undefined {
+    const allowances = this.#neighbours.get(from)?.allowances
+    const known = allowances?.get(channel)
+    if (known !== undefined || allowances === undefined) return known
+    const allowance = new Allowance()
+    allowances.set(channel, allowance)
+    return allowance
+  }
+
+  #reportFlood(from: PeerName, { channel }: GossipPart, detail: string): void {
+    this.#reportFault(from, 'flood', `${channel}: ${detail}`)
   }
 
   #reportGossip(from: PeerName, part: GossipPart, { code, detail }: GossipFault): void {

@@ -15,7 +15,7 @@ import type { GossipFault } from './gossip.ts'
  * - `seal`: a frame that was changed on its way, repeated or left out
  * - `message`: a frame that is no message of ours
  * - `channel`: gossip on a channel that we do not have
- * - `flood`: a peer asks more often than it has reason to
+ * - `flood`: a peer asks for more, or tells more, than it has reason to
  * - `backlog`: a peer reads too slowly; it gets what it missed by anti-entropy
  * - the rest: what a gossip part found wrong with an entry
  */

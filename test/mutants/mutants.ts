@@ -102,8 +102,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'what is offered is taken for known',
     file: 'mesh/channels.ts',
-    from: "if (verdict === 'lacking' && this.#wants",
-    to: "if (verdict === 'older' && this.#wants",
+    from: "if (verdict !== 'lacking') continue",
+    to: "if (verdict !== 'older') continue",
   },
   {
     name: 'what a neighbour asks for is only offered to it again',

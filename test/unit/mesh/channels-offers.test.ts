@@ -153,6 +153,54 @@ describe('what was offered by several', () => {
   })
 })
 
+describe('a neighbour that floods us', () => {
+  const thousand = (first: number): readonly (readonly [number, number])[] => range(1_000, first).map((key) => [key, 1] as const)
+
+  test('with deltas is not heard any more for a while, and is at fault; others are', () => {
+    const part = new Versions()
+    const { channels, faults } = channelsOf(part, [a, b])
+    for (let message = 0; message < 9; message += 1) channels.receive(a, deltas(...thousand(1_000 * message)), now)
+    expect([part.held.size, faults]).toEqual([
+      8_192,
+      ['a flood: versions: more news than all peers together have: 808 deltas were dropped'],
+    ])
+    channels.receive(b, deltas([9_000, 1]), now)
+    channels.receive(a, deltas([9_001, 1]), millis(1_000))
+    expect([part.held.has(9_000), part.held.has(9_001), faults.length]).toEqual([true, true, 1])
+  })
+
+  test('with wants is not told more than there is', () => {
+    const part = new Versions(...thousand(0))
+    const { channels, faults } = channelsOf(part, [a, b])
+    for (let message = 0; message < 9; message += 1) {
+      channels.receive(a, wants(...range(1_000)), now)
+      while (channels.waiting().includes(a)) channels.take(a)
+    }
+    expect(faults).toEqual(['a flood: versions: more asked for than there is: 1000 wants were dropped'])
+    channels.receive(b, wants(1), now)
+    expect(channels.waiting()).toEqual([b])
+  })
+
+  test('with offers of what does not exist is not asked for all of it, and does not keep others from offering', () => {
+    const { channels, faults } = channelsOf(new Versions(), [a, b])
+    const asked = range(9).map((message) => channels.receive(a, offers(...thousand(1_000 * message)), now).length)
+    expect([asked, faults]).toEqual([new Array(9).fill(1), ['a flood: versions: more offered than there can be: 808 offers were dropped']])
+    channels.chase(millis(PATIENCE))
+    // A second later it may invent a thousand more; there is room beside these.
+    channels.receive(a, offers(...thousand(20_000), ...thousand(21_000)), millis(PATIENCE))
+    expect(channels.receive(b, offers([9_999, 1]), millis(PATIENCE))).toEqual([{ to: b, message: wants(9_999) }])
+  })
+
+  test('begins anew when it comes back', () => {
+    const { channels, faults } = channelsOf(new Versions(), [a])
+    for (let message = 0; message < 9; message += 1) channels.receive(a, deltas(...thousand(1_000 * message)), now)
+    channels.down(a)
+    channels.up(a)
+    channels.receive(a, deltas([1, 2]), now)
+    expect(faults).toHaveLength(1)
+  })
+})
+
 test('a neighbour that has fallen behind is told by digests, and then offered what it lacks', () => {
   const [ours, theirs] = [new Versions(), new Versions()]
   const [here, there] = [channelsOf(ours, [b]).channels, channelsOf(theirs, [a]).channels]

@@ -73,6 +73,12 @@ describe('one that does not answer', () => {
     expect(overdue(wants, 2 * PATIENCE)).toEqual(['a ch k'])
   })
 
+  test('is not asked twice in a row, however often it offers meanwhile', () => {
+    const wants = new Wants()
+    for (const version of [1, 2]) offer(wants, a, { version })
+    expect([overdue(wants, PATIENCE), wants.isEmpty]).toEqual([[], true])
+  })
+
   test('is given up when nobody else has offered, and asked anew by a new offer', () => {
     const wants = new Wants()
     offer(wants, a)
