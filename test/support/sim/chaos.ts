@@ -8,7 +8,7 @@ import { toHex } from '../../../mesh/base/bytes.ts'
 import { pick, type Random, randomBelow } from '../../../mesh/base/random.ts'
 import { ok } from '../../../mesh/base/result.ts'
 import type { GossipPart, GossipPort } from '../../../mesh/gossip.ts'
-import { DEGREE_MAX } from '../../../mesh/overlay.ts'
+import { DEGREE_MAX, DEGREE_TARGET } from '../../../mesh/overlay.ts'
 import { Versions } from '../versions.ts'
 import { agree, allAlive, degree, SimCluster, type SimPeer } from './mesh.ts'
 
@@ -76,6 +76,7 @@ export async function chaos(seed: number): Promise<ChaosRun> {
   if (world.violations.length === 0) world.writeLetters()
   if (world.violations.length === 0) world.rest()
   if (world.violations.length === 0) world.stall()
+  if (world.violations.length === 0) world.reunite()
   if (world.violations.length === 0) await world.partings()
   return { violations: world.violations, happened: world.happened, hash: world.hash() }
 }
@@ -199,6 +200,18 @@ class World {
     this.#any().host.pause(seconds(25))
     this.#cluster.clock.advance(seconds(30))
     if (confirmed() !== before) this.violations.push('one that was only slow was taken for dead')
+  }
+
+  /** Two halves that were parted for so long that each has all that it wants look for each other all the same. */
+  reunite(): void {
+    const half = Math.floor(this.#members.length / 2)
+    if (half <= DEGREE_TARGET) return
+    const addresses = this.#members.map(({ address }) => address)
+    this.#cluster.network.partition(addresses.slice(0, half), addresses.slice(half))
+    this.#cluster.clock.advance(seconds(120))
+    this.#cluster.network.healAll()
+    this.#within(seconds(10), 'two halves find each other', () => this.#isWhole())
+    this.note('two halves found each other', 1)
   }
 
   /** One says goodbye, one loses power: the others hear of it in time, and are not mistaken about the rest. */
