@@ -163,6 +163,8 @@ export class Mesh implements AsyncDisposable {
   register(part: GossipPart): GossipPort {
     const { channel } = part
     this.#channels.register(part)
+    // Who is there already knows what has been said on it.
+    for (const name of this.#links.names) this.#sendDigests(name)
     return {
       broadcast: (delta) => {
         assert(delta.length <= GOSSIP_MESSAGE_BYTES_MAX, `a delta of ${channel} fits into a message`)
