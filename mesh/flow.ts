@@ -8,7 +8,7 @@ import type { ChannelMessage } from './messages.ts'
 /** News waits this long for more. */
 const DELAY: Millis = millis(40)
 /** And from one time to the next for each peer that there is: where much changes, it travels in fewer, longer messages. */
-const PAUSE_PER_PEER: Millis = millis(0.2)
+const PAUSE_PER_PEER: Millis = millis(0.1)
 /** While a neighbour is too slow to take news, or has not answered. */
 const RETRY: Millis = millis(250)
 
