@@ -10,7 +10,9 @@
  */
 import {
   closeSync,
+  constants,
   existsSync,
+  fdatasyncSync,
   fsyncSync,
   ftruncateSync,
   mkdirSync,
@@ -18,12 +20,56 @@ import {
   readFileSync,
   renameSync,
   rmSync,
-  writeFileSync,
   writeSync,
 } from 'node:fs'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { WeftError } from '../mesh/base/errors.ts'
+
+export type OpenMode = 'append' | 'fresh' | 'unique'
+
+/** The system calls that a journal's file needs: the kernel's, or those of a simulated disk. Each throws the system's error. */
+export interface FileCalls {
+  exists(path: string): boolean
+  /** Made if need be, to be written at its end: `append` keeps what is in it, `fresh` empties it, `unique` wants none to be there. */
+  open(path: string, mode: OpenMode): number
+  /** All of the file. */
+  read(path: string): Uint8Array
+  /** How many bytes it took. */
+  write(file: number, bytes: Uint8Array): number
+  /** fdatasync(2): the contents and their size. */
+  sync(file: number): void
+  /** fsync(2) of a directory: the names in it. */
+  syncDirectory(path: string): void
+  truncate(file: number, size: number): void
+  rename(from: string, to: string): void
+  remove(path: string): void
+  close(file: number): void
+}
+
+const OWNER_ONLY = 0o600
+const { O_APPEND, O_CREAT, O_EXCL, O_TRUNC, O_WRONLY } = constants
+const OPEN_FLAGS: Readonly<Record<OpenMode, number>> = { append: 0, fresh: O_TRUNC, unique: O_EXCL }
+
+const systemCalls: FileCalls = {
+  exists: existsSync,
+  open: (path, mode) => openSync(path, O_WRONLY | O_CREAT | O_APPEND | OPEN_FLAGS[mode], OWNER_ONLY),
+  read: (path) => readFileSync(path),
+  write: (file, bytes) => writeSync(file, bytes),
+  sync: fdatasyncSync,
+  syncDirectory(path) {
+    const directory = openSync(path, 'r')
+    try {
+      fsyncSync(directory)
+    } finally {
+      closeSync(directory)
+    }
+  },
+  truncate: ftruncateSync,
+  rename: renameSync,
+  remove: (path) => rmSync(path, { force: true }),
+  close: closeSync,
+}
 
 /** Where a journal lives. Every call throws the system's error (ENOSPC, EIO, …) when it fails. */
 export interface Disk extends Disposable {
@@ -54,13 +100,25 @@ const DAMAGED_COPIES_MAX = 100
  */
 export function openDisk(directory: string): Disk {
   try {
-    mkdirSync(directory, { recursive: true, mode: 0o700 })
+    makeDirectory(directory)
     const lock = takeLock(directory)
-    return new FileDisk(directory, lock)
+    return new FileDisk(directory, lock, systemCalls)
   } catch (cause) {
     if (cause instanceof WeftError) throw cause
     throw new WeftError('STATE', `cannot use the state directory ${directory}`, { cause, hint: 'it must be a directory we may write to' })
   }
+}
+
+/** With its name, and those of its parents that are new, safe from a power loss: else the journal could be lost with them. */
+function makeDirectory(directory: string): void {
+  const first = mkdirSync(directory, { recursive: true, mode: 0o700 })
+  if (first === undefined) return
+  for (let made = directory; made.length >= first.length; made = dirname(made)) systemCalls.syncDirectory(dirname(made))
+}
+
+/** As `openDisk`, by other calls and without a lock. */
+export function openDiskWith(calls: FileCalls, directory: string): Disk {
+  return new FileDisk(directory, undefined, calls)
 }
 
 function takeLock(directory: string): DatabaseSync {
@@ -82,56 +140,58 @@ function takeLock(directory: string): DatabaseSync {
 class FileDisk implements Disk {
   readonly path: string
   readonly #directory: string
-  readonly #lock: DatabaseSync
+  readonly #lock: DatabaseSync | undefined
+  readonly #calls: FileCalls
   #file: number | undefined
 
-  constructor(directory: string, lock: DatabaseSync) {
+  /** @param lock closed with it. */
+  constructor(directory: string, lock: DatabaseSync | undefined, calls: FileCalls) {
     this.#directory = directory
     this.#lock = lock
+    this.#calls = calls
     this.path = join(directory, JOURNAL)
-    this.#file = existsSync(this.path) ? openSync(this.path, 'a') : undefined
+    this.#file = calls.exists(this.path) ? calls.open(this.path, 'append') : undefined
   }
 
   read(): Uint8Array | undefined {
-    return this.#file === undefined ? undefined : readFileSync(this.path)
+    return this.#file === undefined ? undefined : this.#calls.read(this.path)
   }
 
   append(bytes: Uint8Array): void {
-    writeAll(this.#opened(), bytes)
+    this.#writeAll(this.#opened(), bytes)
   }
 
   sync(): void {
-    fsyncSync(this.#opened())
+    this.#calls.sync(this.#opened())
   }
 
   replace(bytes: Uint8Array): void {
     const temporary = `${this.path}.new`
-    const file = openSync(temporary, 'w', 0o600)
+    const file = this.#calls.open(temporary, 'fresh')
     try {
-      writeAll(file, bytes)
-      fsyncSync(file)
-      renameSync(temporary, this.path)
+      this.#writeAll(file, bytes)
+      this.#calls.sync(file)
+      this.#calls.rename(temporary, this.path)
     } catch (error) {
-      closeSync(file)
-      rmSync(temporary, { force: true })
+      this.#calls.close(file)
+      this.#calls.remove(temporary)
       throw error
     }
-    if (this.#file !== undefined) closeSync(this.#file)
+    const old = this.#file
     this.#file = file
-    this.#syncDirectory()
+    if (old !== undefined) this.#calls.close(old)
+    this.#calls.syncDirectory(this.#directory)
   }
 
   truncate(size: number): void {
-    ftruncateSync(this.#opened(), size)
+    this.#calls.truncate(this.#opened(), size)
     this.sync()
   }
 
   keepDamaged(bytes: Uint8Array): string {
     for (let number = 1; number <= DAMAGED_COPIES_MAX; number++) {
       const path = `${this.path}.damaged-${number}`
-      if (existsSync(path)) continue
-      writeFileSync(path, bytes, { flag: 'wx', mode: 0o600, flush: true })
-      return path
+      if (!this.#calls.exists(path)) return this.#write(path, bytes)
     }
     throw new WeftError('STATE', `${this.path} is damaged, for the ${DAMAGED_COPIES_MAX + 1}st time`, {
       hint: 'check the disk, and remove the copies named .damaged-…',
@@ -139,9 +199,9 @@ class FileDisk implements Disk {
   }
 
   [Symbol.dispose](): void {
-    if (this.#file !== undefined) closeSync(this.#file)
+    if (this.#file !== undefined) this.#calls.close(this.#file)
     this.#file = undefined
-    this.#lock.close()
+    this.#lock?.close()
   }
 
   #opened(): number {
@@ -149,17 +209,22 @@ class FileDisk implements Disk {
     return this.#file
   }
 
-  /** So that the new name survives a power loss too. */
-  #syncDirectory(): void {
-    const directory = openSync(this.#directory, 'r')
+  /** Whole, or not at all. */
+  #write(path: string, bytes: Uint8Array): string {
+    const file = this.#calls.open(path, 'unique')
+    let isWhole = false
     try {
-      fsyncSync(directory)
+      this.#writeAll(file, bytes)
+      this.#calls.sync(file)
+      isWhole = true
+      return path
     } finally {
-      closeSync(directory)
+      this.#calls.close(file)
+      if (!isWhole) this.#calls.remove(path)
     }
   }
-}
 
-function writeAll(file: number, bytes: Uint8Array): void {
-  for (let at = 0; at < bytes.length; ) at += writeSync(file, bytes, at)
+  #writeAll(file: number, bytes: Uint8Array): void {
+    for (let at = 0; at < bytes.length; ) at += this.#calls.write(file, bytes.subarray(at))
+  }
 }

@@ -21,8 +21,9 @@ import { decodeDelta } from './ring-codec.ts'
 import { decodeSummary, missingDeltas, ringDigest, ringSummary } from './ring-digest.ts'
 import { type IpamInit, seedIdOf, seedRing } from './seed.ts'
 import { type IpamStatus, ipamStatus } from './status.ts'
-import { openStore, type StoreError } from './store.ts'
+import { openStore } from './store.ts'
 import { addressRange, checkUniverse, hostAddress } from './universe.ts'
+import { Upkeep } from './upkeep.ts'
 
 /** A range of addresses, base + n, and its owner. */
 export interface OwnedRange {
@@ -33,6 +34,8 @@ export interface OwnedRange {
 export interface IpamOptions {
   readonly self: PeerName
   readonly universe: Cidr
+  /** Its id, so that a journal of another cluster is refused. */
+  readonly cluster?: string
   /** How the ring begins, should this node have none. */
   readonly init: IpamInit
   /** Ours alone; made if need be. */
@@ -46,10 +49,13 @@ export interface IpamOptions {
 export class Ipam implements AsyncDisposable {
   /** To be registered with the mesh, before `attach`. */
   readonly part: GossipPart
+  /** What became of losses, and what the other peers say. */
+  readonly upkeep: Upkeep
   readonly #ledger: Ledger
   readonly #allocator: Allocator
   readonly #clock: Clock
   readonly #log: Logger
+  readonly #init: IpamInit
   readonly #resources: Disposable
   readonly #faults = new Faults()
   readonly #settlers = new Map<number, (result: Result<number, AllocateError>) => void>()
@@ -77,23 +83,34 @@ export class Ipam implements AsyncDisposable {
   static onDisk(disk: Disk, options: Omit<IpamOptions, 'directory'>): Ipam {
     using opening = new DisposableStack()
     opening.use(disk)
-    const { store, records, warning } = openStore(disk, { peer: options.self, universe: options.universe })
-    const ipam = new Ipam(new Ledger(options.self, options.universe, store, records), store, options)
+    const { self, universe, cluster = '' } = options
+    const { store, records, warning, isDamaged } = openStore(disk, { peer: self, universe, cluster })
+    const ipam = new Ipam(new Ledger(self, universe, store, records), store, options)
     if (warning !== undefined) ipam.#trouble(warning)
-    ipam.#begin(options.init, warning !== undefined)
+    const mended = isDamaged ? ipam.#ledger.doubt(true) : ipam.#ledger.repair()
+    if (!mended.ok) ipam.#trouble(mended.error.text)
+    ipam.#begin()
     opening.move()
     return ipam
   }
 
-  private constructor(ledger: Ledger, resources: Disposable, { clock, random, log }: Omit<IpamOptions, 'directory'>) {
+  private constructor(ledger: Ledger, resources: Disposable, { clock, random, log, init }: Omit<IpamOptions, 'directory'>) {
+    this.#init = init
     this.#ledger = ledger
     this.#resources = resources
     this.#clock = clock
     this.#log = log
     this.#allocator = new Allocator(ledger, random, () => this.#port?.reachable() ?? [])
+    const digest = (): Uint8Array => this.#currentDigest()
+    this.upkeep = new Upkeep({
+      ...{ ledger, clock, random, log, digest },
+      seeds: init.kind === 'seed' ? init.peers : [],
+      trouble: (text) => this.#trouble(text),
+      changed: () => this.#resume(),
+    })
     this.part = {
       channel: 'ipam',
-      digest: () => this.#currentDigest(),
+      digest,
       summary: () => ringSummary(ledger.universe, ledger.ring),
       missing: (summary) => this.#missing(summary),
       merge: (delta, from) => this.#merge(delta, from),
@@ -101,9 +118,13 @@ export class Ipam implements AsyncDisposable {
     }
   }
 
-  /** From now on other peers can be asked for space. */
-  attach(port: GossipPort): void {
+  /**
+   * From now on other peers can be asked for space.
+   * @param known all peers of which the mesh knows, whether they can be reached or not: who has lost its journal asks them all.
+   */
+  attach(port: GossipPort, known: () => readonly PeerName[] = () => port.reachable()): void {
     this.#port = port
+    this.upkeep.attach(port, known)
     this.#allocator.tick(this.#now())
     this.#perform()
   }
@@ -123,15 +144,16 @@ export class Ipam implements AsyncDisposable {
     this.#perform()
     const result = await settled
     signal.removeEventListener('abort', cancel)
-    return result.ok ? ok(hostAddress(this.#ledger.universe, result.value)) : result
+    if (result.ok) return ok(hostAddress(this.#ledger.universe, result.value))
+    const doubt = result.error.code === 'in-doubt' ? this.upkeep.words() : undefined
+    return doubt === undefined ? result : err({ code: 'in-doubt', text: doubt })
   }
 
-  /** Idempotent: the address that is free now, undefined when `key` had none. */
-  free(key: AttachmentKey): Promise<Result<Ipv4 | undefined, StoreError>> {
-    const freed = this.#allocator.free(key, this.#now())
+  /** Idempotent: the address that is free now, undefined when `key` had none. Also when it cannot be written: then once it can. */
+  free(key: AttachmentKey): Promise<Ipv4 | undefined> {
+    const host = this.#allocator.free(key, this.#now())
     this.#perform()
-    if (!freed.ok) return Promise.resolve(freed)
-    return Promise.resolve(ok(freed.value === undefined ? undefined : hostAddress(this.#ledger.universe, freed.value)))
+    return Promise.resolve(host === undefined ? undefined : hostAddress(this.#ledger.universe, host))
   }
 
   lookup(key: AttachmentKey): Ipv4 | undefined {
@@ -158,13 +180,14 @@ export class Ipam implements AsyncDisposable {
   }
 
   status(): IpamStatus {
-    return ipamStatus(this.#ledger, this.#allocator, this.#faults.list())
+    return ipamStatus(this.#ledger, this.#allocator, { faults: this.#faults.list(), doubt: this.upkeep.words() })
   }
 
   /** Whoever waits is told that we are closing. */
   [Symbol.asyncDispose](): Promise<void> {
     if (this.#closed) return Promise.resolve()
     this.#closed = true
+    this.upkeep[Symbol.dispose]()
     this.#allocator.close()
     this.#perform()
     this.#listeners.clear()
@@ -172,15 +195,16 @@ export class Ipam implements AsyncDisposable {
   }
 
   /** A ring of our own making is only for a node that never had one: after damage it may have had, and the others know better. */
-  #begin(init: IpamInit, damaged: boolean): void {
+  #begin(): void {
     const { ring, universe } = this.#ledger
+    const init = this.#init
     if (init.kind === 'await') return
     if (ring !== undefined) {
       if (ring.seedId !== seedIdOf(universe, init.peers))
         this.#trouble('the seed list is not the one that our ring began with; we keep our ring')
       return
     }
-    if (damaged) {
+    if (this.#ledger.inDoubt) {
       this.#trouble('our ring was lost with the damage; we wait to hear of it from another peer')
       return
     }
@@ -218,9 +242,22 @@ export class Ipam implements AsyncDisposable {
   }
 
   #receive(bytes: Uint8Array, from: PeerName): void {
-    const message = decodeSpaceMessage(bytes)
-    const received = message.ok ? this.#allocator.receive(from, message.value, this.#now()) : message
+    const received = this.upkeep.receive(bytes, from) ?? this.#receiveSpace(bytes, from)
     if (!received.ok) this.#faults.add(`from ${from}: ${received.error.detail}`)
+    this.#perform()
+  }
+
+  #receiveSpace(bytes: Uint8Array, from: PeerName): Result<void, GossipFault> {
+    const message = decodeSpaceMessage(bytes)
+    return message.ok ? this.#allocator.receive(from, message.value, this.#now()) : message
+  }
+
+  /** Something that allocations waited for may be there. */
+  #resume(): void {
+    if (this.#ledger.ring === undefined && !this.#ledger.inDoubt) this.#begin()
+    this.#allocator.retry(this.#now())
+    if (!this.#changed) queueMicrotask(() => this.#tell())
+    this.#changed = true
     this.#perform()
   }
 
@@ -248,6 +285,7 @@ export class Ipam implements AsyncDisposable {
           unreachable(effect)
       }
     }
+    this.upkeep.poke()
     this.#rearm()
   }
 

@@ -21,6 +21,10 @@ export interface IpamStatus {
   readonly owners: readonly IpamOwnerStatus[]
   /** `containerId/ifname` of those that wait for an address. */
   readonly pending: readonly string[]
+  /** Why nothing can be written to the journal now; undefined when it can. */
+  readonly journalFault: string | undefined
+  /** Why no address is given out: some of our past is lost. */
+  readonly doubt: string | undefined
   /** What went wrong lately, the latest last. */
   readonly faults: readonly string[]
 }
@@ -41,7 +45,12 @@ interface IpamOwnerStatus {
   readonly active: number | undefined
 }
 
-export function ipamStatus(ledger: Ledger, allocator: Allocator, faults: readonly string[]): IpamStatus {
+interface Troubles {
+  readonly faults: readonly string[]
+  readonly doubt: string | undefined
+}
+
+export function ipamStatus(ledger: Ledger, allocator: Allocator, { faults, doubt }: Troubles): IpamStatus {
   const { universe } = ledger
   const items = ledger.ring === undefined ? [] : ringItems(ledger.ring)
   const strays = ledger
@@ -62,11 +71,14 @@ export function ipamStatus(ledger: Ledger, allocator: Allocator, faults: readonl
     })),
     owners: owners(ledger),
     pending: allocator.pending(),
+    journalFault: ledger.fault?.text,
+    doubt,
     faults: [...faults, ...strays],
   }
 }
 
 function statusText(ledger: Ledger, allocator: Allocator): string {
+  if (ledger.inDoubt) return 'waiting to hear from other peers what became of our IP ranges'
   if (ledger.ring === undefined) return 'awaiting a ring from another peer'
   if (allocator.pending().length === 0) return 'ready'
   const { denied, silent, unreachable, open } = allocator.prospects()

@@ -115,8 +115,8 @@ export class Pods implements PodNetworkPort {
   async #remove(key: AttachmentKey): Promise<Result<void, DetachFailure>> {
     const deleted = await deleteLink(this.#options.netlink, podLinkName(key))
     if (!deleted.ok) return err(refusal(deleted.error))
-    const freed = await this.#options.ipam.free(key)
-    return freed.ok ? ok(undefined) : err({ code: 'kernel-refused', reason: freed.error.text })
+    await this.#options.ipam.free(key)
+    return ok(undefined)
   }
 
   #wiring(request: AttachRequest, pod: { key: AttachmentKey; name: string; address: Ipv4; mac: Mac }): PodWiring {
