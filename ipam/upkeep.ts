@@ -14,6 +14,7 @@ import type { GossipFault, GossipPort } from '../mesh/gossip.ts'
 import type { AttachmentKey } from './attachment.ts'
 import { Census, type CensusAnswer, isCensusMessage, type NodeProof } from './census.ts'
 import type { Ledger } from './ledger.ts'
+import { type Living, leaks, proveNode, ringFindings } from './proof.ts'
 import { ownedRanges } from './ring.ts'
 import type { StoreError } from './store.ts'
 import { hostNumber } from './universe.ts'
@@ -92,6 +93,24 @@ export class Upkeep implements Disposable {
   /** Undefined when the message is for somebody else. */
   receive(bytes: Uint8Array, from: PeerName): Result<void, GossipFault> | undefined {
     return isCensusMessage(bytes) ? this.#census.receive(bytes, from) : undefined
+  }
+
+  /** Why the ring, as this peer knows it, does not give every address exactly one owner; empty when it does. */
+  ringFindings(): readonly string[] {
+    return ringFindings(this.#ports.ledger)
+  }
+
+  /** Whether what is allocated here is what exists. */
+  prove(living: Living): NodeProof {
+    const { ledger } = this.#ports
+    const proof = proveNode(ledger, living)
+    const troubles = [ledger.fault?.text, this.words()].filter((text) => text !== undefined)
+    return { ...proof, findings: [...proof.findings, ...troubles] }
+  }
+
+  /** What is allocated here to nothing that exists. */
+  leaks(living: Living): ReadonlyMap<AttachmentKey, Ipv4> {
+    return leaks(this.#ports.ledger, living)
   }
 
   /**

@@ -16,7 +16,9 @@ import { formatTarget, parseTarget, type Target } from '../mesh/endpoint.ts'
 import { loadOrCreateIdentity } from '../mesh/identity-file.ts'
 import { Mesh } from '../mesh/mesh.ts'
 import { netTransport } from '../mesh/transport-net.ts'
+import { Accounts, settleAccounts } from './accounts.ts'
 import { advertisedAddresses } from './addresses.ts'
+import type { AccountPorts } from './api/accounts.ts'
 import type { Snapshot } from './api/contract.ts'
 import type { ApiPorts } from './api/handlers.ts'
 import { ApiServer } from './api/server.ts'
@@ -71,8 +73,18 @@ async function startRouter(config: Config, targets: readonly Target[], log: Logg
   const directory = ipamDirectory(config.stateDirectory)
   const peersFile = knownPeersPath(config.stateDirectory)
   const ipam = starting.use(
-    await Ipam.open({ self: identity.name, universe: config.universe, init, directory, clock, random: systemRandom, log }),
+    await Ipam.open({
+      self: identity.name,
+      universe: config.universe,
+      cluster: config.cluster,
+      init,
+      directory,
+      clock,
+      random: systemRandom,
+      log,
+    }),
   )
+  await settleAccounts({ netlink, ipam, hostAttachment: HOST_ATTACHMENT }, log)
   const mesh = starting.use(
     await Mesh.start({
       identity,
@@ -92,7 +104,7 @@ async function startRouter(config: Config, targets: readonly Target[], log: Logg
       zone: undefined,
     }),
   )
-  ipam.attach(mesh.register(ipam.part))
+  ipam.attach(mesh.register(ipam.part), () => mesh.peers().map(({ name }) => name))
   keys.attach(mesh)
   starting.use(keepKnownPeers(peersFile, mesh, { clock, log }))
   await serve({ config, isOpen: secrets.isOpen, keys, mesh, ipam, netlink, clock, log }, starting)
@@ -132,6 +144,7 @@ async function serve(parts: Parts, stack: AsyncDisposableStack): Promise<void> {
     ...(ipam.ranges().length > 0 ? [] : ['a ring of address ranges']),
     ...(datapath.settled ? [] : ['the kernel']),
     ...(ipam.ranges().length === 0 || datapath.hostAddress !== undefined ? [] : ['an address of its own']),
+    ...troubles(ipam),
   ]
   const pods = new Pods({
     netlink,
@@ -141,7 +154,6 @@ async function serve(parts: Parts, stack: AsyncDisposableStack): Promise<void> {
     hostAddress: () => datapath.hostAddress,
     unavailable: () => (waitingFor().length === 0 ? undefined : `the router waits for ${waitingFor().join(', ')}`),
   })
-  await pods.sweep(HOST_ATTACHMENT)
   stack.use(
     await startCni({
       socketPath: cniSocketPath(config.runDirectory),
@@ -161,9 +173,23 @@ async function serve(parts: Parts, stack: AsyncDisposableStack): Promise<void> {
   })
   const forget = (texts: readonly string[]): readonly string[] => forgetTargets(mesh, texts)
   const connect = (texts: readonly string[], replace: boolean): void => mesh.connect(texts.map(targetOrThrow), { replace })
-  stack.use(
-    await ApiServer.start({ path: apiSocketPath(config.runDirectory), ports: { snapshot, connect, forget, ...keyPorts(keys) }, log }),
-  )
+  const accounts = accountPorts(new Accounts({ netlink, ipam, mesh, activity: pods.activity, hostAttachment: HOST_ATTACHMENT }), ipam)
+  const ports = { snapshot, connect, forget, ...keyPorts(keys) }
+  stack.use(await ApiServer.start({ path: apiSocketPath(config.runDirectory), ports, accounts, log }))
+}
+
+/** Why no pod can get an address, although all else is there. */
+function troubles(ipam: Ipam): readonly string[] {
+  const { journalFault, doubt } = ipam.status()
+  return [...(journalFault === undefined ? [] : [`its disk (${journalFault})`]), ...(doubt === undefined ? [] : [`other peers (${doubt})`])]
+}
+
+function accountPorts(accounts: Accounts, ipam: Ipam): AccountPorts {
+  return {
+    check: () => accounts.check(),
+    collect: (dryRun) => accounts.collect(dryRun),
+    recover: () => ({ without: ipam.upkeep.recover() }),
+  }
 }
 
 function keyPorts(keys: KeyRotation): Pick<ApiPorts, 'keys' | 'rotateKeys'> {

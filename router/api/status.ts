@@ -55,6 +55,8 @@ export function renderStatus(snapshot: Snapshot): string {
       ['Status', ipam.status],
       ['Range', ipam.range],
       ['DefaultSubnet', ipam.range],
+      ...(ipam.journalFault === undefined ? [] : [['Journal', ipam.journalFault] as const]),
+      ...(ipam.doubt === undefined ? [] : [['Lost', ipam.doubt] as const]),
     ]),
     section([
       ['Service', 'datapath'],

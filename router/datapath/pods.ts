@@ -16,11 +16,12 @@ import type {
   PodNetworkPort,
   StatusFailure,
 } from '../../plugin/port.ts'
-import { describeKernelError, type KernelError, toWeftError } from '../kernel/kernel-error.ts'
+import { describeKernelError, type KernelError } from '../kernel/kernel-error.ts'
 import { deleteLink, getLink, listLinks } from '../kernel/link.ts'
 import { type Mac, parseMac } from '../kernel/mac.ts'
 import type { Netlink } from '../kernel/netlink.ts'
 import { netnsIdentity, ownNetnsIdentity } from '../kernel/netns.ts'
+import { Activity } from './activity.ts'
 import { ALIAS_BYTES_MAX, renderNote } from './alias.ts'
 import { POD_GATEWAY, POD_GATEWAY_MAC, podLinkName, podMac } from './names.ts'
 import { checkPod } from './pod-check.ts'
@@ -41,6 +42,8 @@ export interface PodsOptions {
 
 /** All or nothing: what was done before a failure is undone in reverse order. */
 export class Pods implements PodNetworkPort {
+  /** Which pods are being attached and detached. */
+  readonly activity: Activity = new Activity()
   readonly #options: PodsOptions
 
   constructor(options: PodsOptions) {
@@ -52,6 +55,7 @@ export class Pods implements PodNetworkPort {
     if (request.addresses.length > 0)
       return unavailableAddress(`${request.addresses.map(formatIpv4).join(', ')} asked for, and Weft chooses addresses itself`)
     const key = ipamKey(request.key)
+    using _working = this.activity.begin(key)
     const name = podLinkName(key)
     const existing = await getLink(this.#options.netlink, name)
     if (!existing.ok) return kernelRefused(existing.error)
@@ -69,19 +73,6 @@ export class Pods implements PodNetworkPort {
     if (!wired.ok) return wired
     undo.move()
     return ok(describe(wiring))
-  }
-
-  /**
-   * Frees the addresses of pods whose links are gone: their namespaces vanished while no router ran, as in a reboot.
-   * @param except what never has a link.
-   */
-  async sweep(except: AttachmentKey): Promise<void> {
-    const { netlink, ipam } = this.#options
-    const links = await listLinks(netlink)
-    if (!links.ok) throw toWeftError(links.error)
-    const names = new Set(links.value.map(({ name }) => name))
-    const gone = [...ipam.allocations().keys()].filter((key) => key !== except && !names.has(podLinkName(key)))
-    for (const key of gone) await ipam.free(key)
   }
 
   detach(key: PluginKey): Promise<Result<void, DetachFailure>> {
@@ -113,6 +104,7 @@ export class Pods implements PodNetworkPort {
 
   /** The link goes first: an address is free only when nobody can use it any longer. */
   async #remove(key: AttachmentKey): Promise<Result<void, DetachFailure>> {
+    using _working = this.activity.begin(key)
     const deleted = await deleteLink(this.#options.netlink, podLinkName(key))
     if (!deleted.ok) return err(refusal(deleted.error))
     await this.#options.ipam.free(key)
@@ -125,7 +117,7 @@ export class Pods implements PodNetworkPort {
       podLink: request.key.ifname,
       address: pod.address,
       mac: pod.mac,
-      alias: renderNote({ network: request.network, key: pod.key, mac: pod.mac }),
+      alias: renderNote({ network: request.network, key: pod.key, mac: pod.mac, address: pod.address }),
       mtuBytes: this.#options.mtuBytes(),
       hostAddress: this.#options.hostAddress(),
       netns: request.netns,
