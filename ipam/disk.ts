@@ -101,8 +101,12 @@ const DAMAGED_COPIES_MAX = 100
 export function openDisk(directory: string): Disk {
   try {
     makeDirectory(directory)
+    using opening = new DisposableStack()
     const lock = takeLock(directory)
-    return new FileDisk(directory, lock, systemCalls)
+    opening.defer(() => lock.close())
+    const disk = new FileDisk(directory, lock, systemCalls)
+    opening.move()
+    return disk
   } catch (cause) {
     if (cause instanceof WeftError) throw cause
     throw new WeftError('STATE', `cannot use the state directory ${directory}`, { cause, hint: 'it must be a directory we may write to' })

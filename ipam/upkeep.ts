@@ -16,7 +16,6 @@ import { Census, type CensusAnswer, isCensusMessage, type NodeProof } from './ce
 import type { Ledger } from './ledger.ts'
 import { type Living, leaks, proveNode, ringFindings } from './proof.ts'
 import { ownedRanges } from './ring.ts'
-import type { StoreError } from './store.ts'
 import { hostNumber } from './universe.ts'
 
 export interface UpkeepPorts {
@@ -191,7 +190,8 @@ export class Upkeep implements Disposable {
   #mend(): void {
     this.#mending = undefined
     const { ledger, log, changed } = this.#ports
-    if (this.#wrote(ledger.repair())) {
+    // Where it fails again the status says so; the log has said it.
+    if (ledger.repair().ok) {
       log.info({}, 'the journal of addresses is written again')
       changed()
     }
@@ -217,11 +217,12 @@ export class Upkeep implements Disposable {
   }
 
   #end(): void {
-    const { ledger, log, changed } = this.#ports
+    const { ledger, log, changed, trouble } = this.#ports
     this.#asking?.[Symbol.dispose]()
     this.#asking = undefined
     if (!ledger.inDoubt) return
-    this.#wrote(ledger.doubt(false))
+    const written = ledger.doubt(false)
+    if (!written.ok) trouble(written.error.text)
     log.info({}, 'nothing is left to hear about our ranges; addresses are given out again')
     changed()
     this.poke()
@@ -234,10 +235,5 @@ export class Upkeep implements Disposable {
       if (unwritten !== undefined) trouble(unwritten.text)
     }
     return keys
-  }
-
-  #wrote(result: Result<void, StoreError>): boolean {
-    if (!result.ok) this.#ports.trouble(result.error.text)
-    return result.ok
   }
 }

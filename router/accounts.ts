@@ -5,7 +5,7 @@
 import type { AttachmentKey } from '../ipam/attachment.ts'
 import type { CensusAnswer, NodeProof } from '../ipam/census.ts'
 import type { Ipam } from '../ipam/ipam.ts'
-import { cidrContains, cidrSize, formatCidr, formatIpv4, type Ipv4, parseCidr, rangeToCidrs } from '../mesh/base/address.ts'
+import { type Cidr, cidrContains, cidrSize, formatCidr, formatIpv4, type Ipv4, rangeToCidrs } from '../mesh/base/address.ts'
 import { millis, type PeerName, seconds } from '../mesh/base/brand.ts'
 import { deadline, sleep } from '../mesh/base/clock.ts'
 import type { Logger } from '../mesh/base/log.ts'
@@ -26,6 +26,7 @@ export type Attachments = ReadonlyMap<AttachmentKey, Ipv4 | undefined>
 interface KernelView {
   readonly netlink: Netlink
   readonly ipam: Ipam
+  readonly universe: Cidr
   /** What has its address on the VXLAN device, and no link of its own. */
   readonly hostAttachment: AttachmentKey
 }
@@ -67,7 +68,7 @@ export class Accounts {
 
   /** Asks every peer. Takes some seconds at most. */
   async check(): Promise<CheckReport> {
-    const { ipam, mesh } = this.#options
+    const { ipam, mesh, universe } = this.#options
     const own = await this.#prove()
     const limit = deadline(CHECK_WITHIN)
     const names = new Set([...mesh.peers().map(({ name }) => name), ...ipam.ranges().map(({ owner }) => owner)])
@@ -77,13 +78,12 @@ export class Accounts {
       this.#account(mesh.name, { digest: new Uint8Array(), inDoubt: false, proof: { ...own, findingsCount: own.findings.length } }),
       ...others,
     ]
-    const { range } = ipam.status()
     const ringFindings = ipam.upkeep.ringFindings()
     const findings = [...ringFindings, ...peers.flatMap((peer) => peer.findings.map((finding) => `${label(peer)}: ${finding}`))]
     return {
       ok: findings.length === 0,
-      range,
-      addresses: cidrSize(parseCidr(range)),
+      range: formatCidr(universe),
+      addresses: cidrSize(universe),
       allocated: sum(peers, ({ allocated = 0 }) => allocated),
       living: sum(peers, ({ living = 0 }) => living),
       findings,
@@ -151,7 +151,7 @@ export class Accounts {
 }
 
 /** Attachments of which there is a trace in the kernel: a link with our note, or with the name of one that has an address. */
-async function listAttachments({ netlink, ipam, hostAttachment }: KernelView): Promise<Result<Attachments, KernelError>> {
+async function listAttachments({ netlink, ipam, universe, hostAttachment }: KernelView): Promise<Result<Attachments, KernelError>> {
   const links = await listLinks(netlink)
   if (!links.ok) return err(links.error)
   const names = new Set(links.value.map(({ name }) => name))
@@ -161,10 +161,10 @@ async function listAttachments({ netlink, ipam, hostAttachment }: KernelView): P
   const vxlan = links.value.find(({ name }) => name === VXLAN_LINK)
   const addresses = vxlan === undefined ? ok([]) : await listAddresses(netlink, vxlan.index)
   if (!addresses.ok) return err(addresses.error)
-  const universe = parseCidr(ipam.status().range)
   const own = addresses.value.find(({ address }) => cidrContains(universe, address))
-  // Before the first pass there is no device. Its address is nobody's who could be gone.
-  if (own !== undefined || ipam.lookup(hostAttachment) !== undefined) attachments.set(hostAttachment, own?.address)
+  // Before the first pass there is no device, and one of an earlier life of this machine may have been another peer's.
+  const isOurs = ipam.lookup(hostAttachment) !== undefined || ipam.status().doubt !== undefined
+  if (isOurs) attachments.set(hostAttachment, own?.address)
   return ok(attachments)
 }
 

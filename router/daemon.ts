@@ -84,7 +84,7 @@ async function startRouter(config: Config, targets: readonly Target[], log: Logg
       log,
     }),
   )
-  await settleAccounts({ netlink, ipam, hostAttachment: HOST_ATTACHMENT }, log)
+  await settleAccounts({ netlink, ipam, universe: config.universe, hostAttachment: HOST_ATTACHMENT }, log)
   const mesh = starting.use(
     await Mesh.start({
       identity,
@@ -173,7 +173,7 @@ async function serve(parts: Parts, stack: AsyncDisposableStack): Promise<void> {
   })
   const forget = (texts: readonly string[]): readonly string[] => forgetTargets(mesh, texts)
   const connect = (texts: readonly string[], replace: boolean): void => mesh.connect(texts.map(targetOrThrow), { replace })
-  const accounts = accountPorts(new Accounts({ netlink, ipam, mesh, activity: pods.activity, hostAttachment: HOST_ATTACHMENT }), ipam)
+  const accounts = accountsOf(parts, pods)
   const ports = { snapshot, connect, forget, ...keyPorts(keys) }
   stack.use(await ApiServer.start({ path: apiSocketPath(config.runDirectory), ports, accounts, log }))
 }
@@ -184,7 +184,8 @@ function troubles(ipam: Ipam): readonly string[] {
   return [...(journalFault === undefined ? [] : [`its disk (${journalFault})`]), ...(doubt === undefined ? [] : [`other peers (${doubt})`])]
 }
 
-function accountPorts(accounts: Accounts, ipam: Ipam): AccountPorts {
+function accountsOf({ config, mesh, ipam, netlink }: Parts, { activity }: Pods): AccountPorts {
+  const accounts = new Accounts({ netlink, ipam, mesh, activity, universe: config.universe, hostAttachment: HOST_ATTACHMENT })
   return {
     check: () => accounts.check(),
     collect: (dryRun) => accounts.collect(dryRun),

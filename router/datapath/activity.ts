@@ -18,10 +18,6 @@ export class Activity {
     }
   }
 
-  isBusy(key: AttachmentKey): boolean {
-    return this.#counts.has(key)
-  }
-
   /** All that is worked on at any moment from now until disposed. */
   observe(): Disposable & { readonly keys: ReadonlySet<AttachmentKey> } {
     const keys = new Set(this.#counts.keys())

@@ -1,7 +1,7 @@
 /** Attaching pods on the real kernel: everything is there afterwards, or nothing is. */
 import { describe, expect, test } from 'vitest'
 import { attachmentKey } from '../../../ipam/attachment.ts'
-import { parseIpv4 } from '../../../mesh/base/address.ts'
+import { parseCidr, parseIpv4 } from '../../../mesh/base/address.ts'
 import { silentLog } from '../../../mesh/base/log.ts'
 import type { AttachRequest } from '../../../plugin/port.ts'
 import { settleAccounts } from '../../../router/accounts.ts'
@@ -211,7 +211,8 @@ describe('check', () => {
 })
 
 describe('a router that starts', () => {
-  const settle = (host: TestHost): Promise<void> => settleAccounts({ ...host, hostAttachment: attachmentKey('weft', 'host') }, silentLog)
+  const settle = (host: TestHost): Promise<void> =>
+    settleAccounts({ ...host, universe: parseCidr('10.32.0.0/12'), hostAttachment: attachmentKey('weft', 'host') }, silentLog)
 
   test('frees the addresses of pods that vanished while no router ran, and of no others', async () => {
     await using host = await makeHost()

@@ -328,3 +328,16 @@ describe('what a change costs', () => {
     expect(files.calls).toEqual(['open', 'write', 'sync', 'rename', 'sync directory'])
   })
 })
+
+test('a disk that cannot be read is no empty disk: the router does not start, and says why', () => {
+  const files = new SimFiles(() => 0.5)
+  ledgerOf(SELF, openDiskWith(files.open(), '/state')).seed(wholeRing)
+  const before = files.contents(JOURNAL)
+  files.fault = (call) => {
+    if (call === 'read') throw systemError('EIO')
+  }
+  expect(() => ledgerOf(SELF, openDiskWith(files.open(), '/state'))).toThrow(
+    expect.objectContaining({ code: 'STATE', message: `cannot read or write ${JOURNAL}`, cause: expect.objectContaining({ code: 'EIO' }) }),
+  )
+  expect(files.contents(JOURNAL)).toEqual(before)
+})
