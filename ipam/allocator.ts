@@ -10,7 +10,7 @@ import type { GossipFault, Merged } from '../mesh/gossip.ts'
 import type { AttachmentKey } from './attachment.ts'
 import { type ClaimMessage, encodeClaim } from './claims.ts'
 import { Answers, Asking, type Prospects } from './donation.ts'
-import type { Ledger } from './ledger.ts'
+import type { Ledger, LedgerMerge } from './ledger.ts'
 import { encodeSpaceMessage, type SpaceMessage } from './messages.ts'
 import { namesOf } from './names.ts'
 import { ownedRanges, type Ring, withEnds } from './ring.ts'
@@ -25,9 +25,10 @@ import type { StoreError } from './store.ts'
  * - `cancelled`: the caller went away, the attachment was freed meanwhile, or we are closing
  * - `store`: the allocation could not be written to disk
  * - `busy`: too many are waiting already
+ * - `in-doubt`: some of our past is lost, and the others have not told us yet what became of our ranges
  */
 export interface AllocateError {
-  readonly code: 'no-ring' | 'exhausted' | 'unreachable' | 'cancelled' | 'store' | 'busy'
+  readonly code: 'no-ring' | 'exhausted' | 'unreachable' | 'cancelled' | 'store' | 'busy' | 'in-doubt'
   readonly text: string
 }
 
@@ -103,16 +104,17 @@ export class Allocator {
   }
 
   /** Idempotent. Whoever waits for an address of `key` gets none any more. */
-  free(key: AttachmentKey, now: Millis): Result<number | undefined, StoreError> {
+  free(key: AttachmentKey, now: Millis): number | undefined {
     for (const waiting of this.#waiting.values()) {
       if (waiting.key === key) this.#settle(waiting.request, err({ code: 'cancelled', text: 'the attachment was removed meanwhile' }))
     }
-    const released = this.#ledger.release(key)
-    if (released.ok && released.value !== undefined) {
+    const { host, unwritten } = this.#ledger.release(key)
+    if (unwritten !== undefined) this.#trouble(unwritten.text)
+    if (host !== undefined) {
       this.#effects.push({ kind: 'changed' })
       this.#serve(now)
     }
-    return released
+    return host
   }
 
   /** Begins the ring. The others begin with the same, or hear of it by anti-entropy. */
@@ -149,8 +151,8 @@ export class Allocator {
   merge(delta: RingDelta, now: Millis): Result<Merged, GossipFault> {
     const merged = this.#ledger.merge(delta)
     if (!merged.ok) return merged
-    const { news, faults, unwritten } = merged.value
-    if (unwritten !== undefined) this.#trouble(unwritten.text)
+    const { news, faults } = merged.value
+    this.#tellOf(merged.value)
     if (news.length > 0) this.#effects.push({ kind: 'changed' })
     this.#serve(now)
     // A boundary goes as the end of the entry before it; alone it says nothing that cannot wait.
@@ -191,6 +193,11 @@ export class Allocator {
     this.#ask(now)
   }
 
+  /** Whoever waits may be served now: the ledger is not what it was. */
+  retry(now: Millis): void {
+    this.#serve(now)
+  }
+
   /** Nobody gets an answer but this any more. */
   close(): void {
     for (const request of this.#waiting.keys()) this.#settle(request, err({ code: 'cancelled', text: 'the router is shutting down' }))
@@ -217,7 +224,7 @@ export class Allocator {
 
   #ask(now: Millis): void {
     this.#asking.tick(now)
-    if (this.#waiting.size === 0) return
+    if (this.#waiting.size === 0 || this.#ledger.inDoubt) return
     const ask = this.#asking.next(this.#otherOwners(), this.#reachable(), now)
     const seedId = this.#ledger.ring?.seedId
     if (ask !== undefined && seedId !== undefined) this.#send(ask.peer, { kind: 'ask', id: ask.id, seedId })
@@ -246,7 +253,7 @@ export class Allocator {
       this.#ask(now)
       return merged
     }
-    if (merged.value.unwritten !== undefined) this.#trouble(merged.value.unwritten.text)
+    this.#tellOf(merged.value)
     if (merged.value.news.length > 0) this.#effects.push({ kind: 'changed' })
     this.#serve(now)
     return ok(undefined)
@@ -259,6 +266,11 @@ export class Allocator {
   #settle(request: number, result: Result<number, AllocateError>): void {
     this.#waiting.delete(request)
     this.#effects.push({ kind: 'settle', request, result })
+  }
+
+  #tellOf({ unwritten, forgotten }: LedgerMerge): void {
+    if (unwritten !== undefined) this.#trouble(unwritten.text)
+    if (forgotten !== undefined) this.#trouble(forgotten)
   }
 
   #trouble(text: string): void {
@@ -278,6 +290,7 @@ export class Allocator {
   #reason(): AllocateError {
     if (this.#ledger.ring === undefined)
       return { code: 'no-ring', text: 'no ring of IP ranges is known yet: no other peer has told us of one' }
+    if (this.#ledger.inDoubt) return { code: 'in-doubt', text: 'some of our journal is lost' }
     const { denied, silent, unreachable: gone, open } = this.prospects()
     const parts = [
       { peers: denied, what: 'have none free' },

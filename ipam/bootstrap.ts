@@ -13,7 +13,7 @@ import { err, ok, type Result, unreachable } from '../mesh/base/result.ts'
 import type { GossipFault, GossipPort } from '../mesh/gossip.ts'
 import { openBeside } from './beside.ts'
 import { Consensus, type ConsensusStatus } from './consensus.ts'
-import type { Disk } from './disk.ts'
+import { type Disk, VOTE_FILE } from './disk.ts'
 import { namesOf } from './names.ts'
 import type { Seeds } from './paxos.ts'
 import type { SeedId } from './ring.ts'
@@ -29,6 +29,8 @@ interface BootstrapPorts {
   readonly disk: Disk
   /** Undefined when there is no ring yet. */
   seedId(): SeedId | undefined
+  /** Some of the journal is lost, and the others have not told us yet what was in it. */
+  isDamaged(): boolean
   /** Begins the ring; false when it cannot be written now. */
   seed(seeds: Seeds): boolean
   /** Undefined as long as there is no network. */
@@ -42,25 +44,22 @@ export type BootstrapStatus =
   | { readonly mode: 'seed'; readonly source: string }
   | ({ readonly mode: 'consensus' } & ConsensusStatus)
 
-/** In the state directory: what we have promised and accepted. */
-const VOTE_FILE = 'ipam.vote'
 const ASK_AGAIN: BackoffPolicy = { first: seconds(1), max: seconds(30) }
 
 export class Bootstrap implements Disposable {
   readonly #init: IpamInit
   readonly #ports: BootstrapPorts
-  /** What a damaged journal has cost us, when it may have been a ring. */
-  readonly #lost: string | undefined
   readonly #resources = new DisposableStack()
   readonly #stop = new AbortController()
   #consensus: Consensus | undefined
   #retry: Disposable | undefined
   #asked = 0
+  /** Whose list we were given, and did not follow as long as there is doubt. */
+  #heldUp: SeedSource | undefined
 
-  constructor(init: IpamInit, ports: BootstrapPorts, { isDamaged }: { readonly isDamaged: boolean }) {
+  constructor(init: IpamInit, ports: BootstrapPorts) {
     this.#init = init
     this.#ports = ports
-    this.#lost = isDamaged && ports.seedId() === undefined ? 'our ring was lost with the damage' : undefined
   }
 
   /** A ring of our own making is only for a node that never had one: after damage it may have had, and the others know better. */
@@ -81,6 +80,14 @@ export class Bootstrap implements Disposable {
       default:
         unreachable(init)
     }
+  }
+
+  /** The others have been heard since the damage, or will not be: who still has no ring may begin one. Votes begin again by themselves. */
+  resume(): void {
+    const source = this.#heldUp
+    if (source === undefined || this.#lost() !== undefined) return
+    this.#heldUp = undefined
+    this.#ask(source)
   }
 
   /** There is a ring now, from wherever: nobody need name one any more. */
@@ -122,7 +129,8 @@ export class Bootstrap implements Disposable {
   /** Why there is no ring, and so no address. */
   waiting(): string {
     if (this.#consensus !== undefined) return this.#consensus.waiting()
-    if (this.#lost !== undefined) return `${this.#lost}; we wait to hear of it from another peer`
+    const lost = this.#lost()
+    if (lost !== undefined) return `${lost}; we wait to hear of it from another peer`
     return this.#init.kind === 'named' ? `${this.#init.source.name} has not named the seeds` : 'no other peer has told us of one'
   }
 
@@ -157,13 +165,19 @@ export class Bootstrap implements Disposable {
     const send = (to: PeerName, message: BootstrapMessage): void => this.#send(to, message)
     const reachable = (): readonly PeerName[] => network()?.reachable() ?? []
     const hasRing = (): boolean => seedId() !== undefined
-    return new Consensus(voters, { self, universe, clock, random, disk, hasRing, seed, send, reachable, trouble }, this.#lost)
+    const lost = (): string | undefined => this.#lost()
+    return new Consensus(voters, { self, universe, clock, random, disk, hasRing, lost, seed, send, reachable, trouble })
+  }
+
+  /** What a damaged journal has cost us, when it may have been a ring. */
+  #lost(): string | undefined {
+    return this.#ports.isDamaged() && this.#ports.seedId() === undefined ? 'our ring was lost with the damage' : undefined
   }
 
   #ask(source: SeedSource): void {
     const seeds = source.seeds(this.#stop.signal)
     if (!isSeedList(seeds)) void this.#await(source, seeds)
-    else if (!this.#named(seeds)) this.#askLater(source)
+    else if (!this.#named(source, seeds)) this.#askLater(source)
   }
 
   async #await(source: SeedSource, asked: Promise<Seeds>): Promise<void> {
@@ -172,7 +186,7 @@ export class Bootstrap implements Disposable {
       (error: unknown) => err(describeError(error)),
     )
     if (this.#stop.signal.aborted) return
-    if (seeds.ok && this.#named(seeds.value)) return
+    if (seeds.ok && this.#named(source, seeds.value)) return
     if (!seeds.ok) this.#ports.trouble(`${source.name} does not name the seeds: ${seeds.error}`)
     this.#askLater(source)
   }
@@ -183,15 +197,17 @@ export class Bootstrap implements Disposable {
   }
 
   /** False when it should be tried again. */
-  #named(seeds: Seeds): boolean {
+  #named(source: SeedSource, seeds: Seeds): boolean {
     const { universe, seedId, seed, trouble } = this.#ports
     const known = seedId()
     if (known !== undefined) {
       if (known !== seedIdOf(universe, seeds)) trouble('the seed list is not the one that our ring began with; we keep our ring')
       return true
     }
-    if (this.#lost !== undefined) {
-      trouble(`${this.#lost}; we wait to hear of it from another peer`)
+    const lost = this.#lost()
+    if (lost !== undefined) {
+      trouble(`${lost}; we wait to hear of it from another peer`)
+      this.#heldUp = source
       return true
     }
     return seed(seeds)

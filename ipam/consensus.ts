@@ -36,6 +36,8 @@ export interface ConsensusPorts {
   /** Of the acceptor alone. */
   readonly disk: Disk
   hasRing(): boolean
+  /** What we may have known and have lost, so that others may count on what we said; undefined when there is nothing such. */
+  lost(): string | undefined
   /** Begins the ring; false when it cannot be written now. */
   seed(seeds: Seeds): boolean
   send(to: PeerName, message: BootstrapMessage): void
@@ -79,28 +81,30 @@ export class Consensus implements Disposable {
   readonly #voters: number
   readonly #roles = new Map<PeerName, Role>()
   readonly #timer: Disposable
-  /** Undefined when we must not vote, for the reason in `#mute`. */
+  /** Why we must not vote at all. */
+  readonly #broken: string | undefined
+  /** Undefined when we must not vote at all. */
   #state: PaxosState | undefined
-  #mute = ''
   #failures = 0
   #answersDue: Millis = millis(0)
   /** No attempt before it; undefined as long as too few peers are in reach. */
   #notBefore: Millis | undefined
 
-  /** @param lost what we may have known and have lost: then others may count on what we said. */
-  constructor(voters: number, ports: ConsensusPorts, lost: string | undefined) {
+  constructor(voters: number, ports: ConsensusPorts) {
     this.#ports = ports
     this.#voters = voters
     const vote = this.#readVote()
-    if (typeof vote === 'string' || lost !== undefined) this.#mute = lost ?? String(vote)
-    else this.#state = paxosState(ports.self, voters, vote)
-    if (typeof vote === 'string') ports.trouble(vote)
+    if (typeof vote === 'string') {
+      this.#broken = vote
+      ports.trouble(vote)
+    } else this.#state = paxosState(ports.self, voters, vote)
     this.#timer = every(ports.clock, POLL, () => this.#poll())
   }
 
   /** Why there is no ring yet. */
   waiting(): string {
-    if (this.#state === undefined) return `${this.#mute}; we do not vote, and wait for the ring of the others`
+    const mute = this.#mute()
+    if (mute !== undefined) return `${mute}; we do not vote, and wait for the ring of the others`
     const quorum = quorumOf(this.#voters)
     const voters = this.#electors()
     const reasons = [...this.#ports.reachable()].flatMap((name) => {
@@ -171,7 +175,7 @@ export class Consensus implements Disposable {
   #question(from: PeerName, decoded: DecodedBootstrap, message: PaxosMessage & { kind: 'prepare' | 'accept' }): void {
     const ballot = message.kind === 'accept' ? message.proposal.ballot : message.ballot
     if (this.#ports.hasRing()) this.#ports.send(from, { kind: 'settled', ballot })
-    else if (!this.#counts(from, decoded) || this.#state === undefined) this.#ports.send(from, { kind: 'abstention', ballot })
+    else if (!this.#counts(from, decoded) || this.#mute() !== undefined) this.#ports.send(from, { kind: 'abstention', ballot })
     else {
       this.#yieldTo(ballot)
       this.#handle({ kind: 'message', from, message })
@@ -236,6 +240,7 @@ export class Consensus implements Disposable {
   }
 
   #mayPropose(): boolean {
+    if (this.#mute() !== undefined) return false
     return this.#electors().length + 1 >= quorumOf(this.#voters) && this.#crowd() <= this.#voters && this.#settled().length === 0
   }
 
@@ -281,9 +286,14 @@ export class Consensus implements Disposable {
     if (!this.#ports.seed(seeds)) this.#retryLater()
   }
 
+  /** Why we do not vote; undefined when we do. */
+  #mute(): string | undefined {
+    return this.#ports.lost() ?? this.#broken
+  }
+
   /** What cannot be written has not happened. */
   #handle(event: PaxosEvent): void {
-    if (this.#state === undefined) return
+    if (this.#state === undefined || this.#mute() !== undefined) return
     const before = this.#state
     const [next, effects] = paxosStep(before, event)
     for (const effect of effects) {

@@ -10,7 +10,9 @@
  */
 import {
   closeSync,
+  constants,
   existsSync,
+  fdatasyncSync,
   fsyncSync,
   ftruncateSync,
   mkdirSync,
@@ -18,12 +20,56 @@ import {
   readFileSync,
   renameSync,
   rmSync,
-  writeFileSync,
   writeSync,
 } from 'node:fs'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { WeftError } from '../mesh/base/errors.ts'
+
+export type OpenMode = 'append' | 'fresh' | 'unique'
+
+/** The system calls that a journal's file needs: the kernel's, or those of a simulated disk. Each throws the system's error. */
+export interface FileCalls {
+  exists(path: string): boolean
+  /** Made if need be, to be written at its end: `append` keeps what is in it, `fresh` empties it, `unique` wants none to be there. */
+  open(path: string, mode: OpenMode): number
+  /** All of the file. */
+  read(path: string): Uint8Array
+  /** How many bytes it took. */
+  write(file: number, bytes: Uint8Array): number
+  /** fdatasync(2): the contents and their size. */
+  sync(file: number): void
+  /** fsync(2) of a directory: the names in it. */
+  syncDirectory(path: string): void
+  truncate(file: number, size: number): void
+  rename(from: string, to: string): void
+  remove(path: string): void
+  close(file: number): void
+}
+
+const OWNER_ONLY = 0o600
+const { O_APPEND, O_CREAT, O_EXCL, O_TRUNC, O_WRONLY } = constants
+const OPEN_FLAGS: Readonly<Record<OpenMode, number>> = { append: 0, fresh: O_TRUNC, unique: O_EXCL }
+
+const systemCalls: FileCalls = {
+  exists: existsSync,
+  open: (path, mode) => openSync(path, O_WRONLY | O_CREAT | O_APPEND | OPEN_FLAGS[mode], OWNER_ONLY),
+  read: (path) => readFileSync(path),
+  write: (file, bytes) => writeSync(file, bytes),
+  sync: fdatasyncSync,
+  syncDirectory(path) {
+    const directory = openSync(path, 'r')
+    try {
+      fsyncSync(directory)
+    } finally {
+      closeSync(directory)
+    }
+  },
+  truncate: ftruncateSync,
+  rename: renameSync,
+  remove: (path) => rmSync(path, { force: true }),
+  close: closeSync,
+}
 
 /** Where a journal lives. Every call throws the system's error (ENOSPC, EIO, …) when it fails. */
 export interface Disk extends Disposable {
@@ -46,6 +92,8 @@ export interface Disk extends Disposable {
 }
 
 const JOURNAL = 'ipam.journal'
+/** What we have promised and accepted as a voter. */
+export const VOTE_FILE = 'ipam.vote'
 const LOCK = 'ipam.lock'
 /** Somebody should look at the disk long before; more would fill it. */
 const DAMAGED_COPIES_MAX = 100
@@ -56,32 +104,55 @@ const DAMAGED_COPIES_MAX = 100
  */
 export function openDisk(directory: string): Disk {
   try {
-    mkdirSync(directory, { recursive: true, mode: 0o700 })
+    makeDirectory(directory)
+    using opening = new DisposableStack()
     const lock = takeLock(directory)
-    return new FileDisk(directory, JOURNAL, lock)
+    opening.defer(() => lock.close())
+    const disk = new FileDisk({ directory, name: JOURNAL, calls: systemCalls, lock })
+    opening.move()
+    return disk
   } catch (cause) {
     if (cause instanceof WeftError) throw cause
     throw new WeftError('STATE', `cannot use the state directory ${directory}`, { cause, hint: 'it must be a directory we may write to' })
   }
 }
 
+/** With its name, and those of its parents that are new, safe from a power loss: else the journal could be lost with them. */
+function makeDirectory(directory: string): void {
+  const first = mkdirSync(directory, { recursive: true, mode: 0o700 })
+  if (first === undefined) return
+  for (let made = directory; made.length >= first.length; made = dirname(made)) systemCalls.syncDirectory(dirname(made))
+}
+
+/** As `openDisk`, by other calls and without a lock. */
+export function openDiskWith(calls: FileCalls, directory: string): Disk {
+  return new FileDisk({ directory, name: JOURNAL, calls })
+}
+
 /**
- * Moves the journal of `directory` out of the way, to the path that it returns; undefined when there is none.
- * @throws {WeftError} STATE when a router uses it, or it cannot be moved.
+ * Moves what is of one peer's name out of the way: the journal and the vote.
+ * @returns where the files are now; none when there were none.
+ * @throws {WeftError} STATE when a router uses the directory, or they cannot be moved.
  */
-export function setJournalAside(directory: string, ending: string): string | undefined {
-  const path = join(directory, JOURNAL)
-  const aside = `${path}.${ending}`
-  if (!existsSync(path)) return undefined
+export function setStateAside(directory: string, ending: string): readonly string[] {
+  const paths = [JOURNAL, VOTE_FILE].map((name) => join(directory, name)).filter(existsSync)
+  if (paths.length === 0) return []
   const lock = takeLock(directory)
   try {
-    renameSync(path, aside)
-    syncDirectory(directory)
+    const moved = paths.map((path) => moveAside(path, `${path}.${ending}`))
+    systemCalls.syncDirectory(directory)
+    return moved
+  } finally {
+    lock.close()
+  }
+}
+
+function moveAside(path: string, aside: string): string {
+  try {
+    systemCalls.rename(path, aside)
     return aside
   } catch (cause) {
     throw new WeftError('STATE', `cannot move ${path} to ${aside}`, { cause })
-  } finally {
-    lock.close()
   }
 }
 
@@ -101,60 +172,68 @@ function takeLock(directory: string): DatabaseSync {
   }
 }
 
+interface FileDiskOptions {
+  readonly directory: string
+  readonly name: string
+  readonly calls: FileCalls
+  /** Closed with it; absent when another one has it. */
+  readonly lock?: DatabaseSync
+}
+
 class FileDisk implements Disk {
   readonly path: string
   readonly #directory: string
   readonly #lock: DatabaseSync | undefined
+  readonly #calls: FileCalls
   #file: number | undefined
 
-  /** @param lock closed with it; undefined when another one has it. */
-  constructor(directory: string, name: string, lock: DatabaseSync | undefined) {
+  constructor({ directory, name, calls, lock }: FileDiskOptions) {
     this.#directory = directory
     this.#lock = lock
+    this.#calls = calls
     this.path = join(directory, name)
-    this.#file = existsSync(this.path) ? openSync(this.path, 'a') : undefined
+    this.#file = calls.exists(this.path) ? calls.open(this.path, 'append') : undefined
   }
 
   read(): Uint8Array | undefined {
-    return this.#file === undefined ? undefined : readFileSync(this.path)
+    return this.#file === undefined ? undefined : this.#calls.read(this.path)
   }
 
   append(bytes: Uint8Array): void {
-    writeAll(this.#opened(), bytes)
+    this.#writeAll(this.#opened(), bytes)
   }
 
   sync(): void {
-    fsyncSync(this.#opened())
+    this.#calls.sync(this.#opened())
   }
 
   replace(bytes: Uint8Array): void {
     const temporary = `${this.path}.new`
-    const file = openSync(temporary, 'w', 0o600)
+    const file = this.#calls.open(temporary, 'fresh')
     try {
-      writeAll(file, bytes)
-      fsyncSync(file)
-      renameSync(temporary, this.path)
+      this.#writeAll(file, bytes)
+      this.#calls.sync(file)
+      this.#calls.rename(temporary, this.path)
     } catch (error) {
-      closeSync(file)
-      rmSync(temporary, { force: true })
+      this.#calls.close(file)
+      this.#calls.remove(temporary)
       throw error
     }
-    if (this.#file !== undefined) closeSync(this.#file)
+    const old = this.#file
     this.#file = file
-    syncDirectory(this.#directory)
+    if (old !== undefined) this.#calls.close(old)
+    this.#calls.syncDirectory(this.#directory)
   }
 
   truncate(size: number): void {
-    ftruncateSync(this.#opened(), size)
+    this.#calls.truncate(this.#opened(), size)
     this.sync()
   }
 
   keepDamaged(bytes: Uint8Array): string {
     for (let number = 1; number <= DAMAGED_COPIES_MAX; number++) {
       const path = `${this.path}.damaged-${number}`
-      if (existsSync(path)) continue
-      writeFileSync(path, bytes, { flag: 'wx', mode: 0o600, flush: true })
-      return path
+      if (!this.#calls.exists(path)) return this.#write(path, bytes)
     }
     throw new WeftError('STATE', `${this.path} is damaged, for the ${DAMAGED_COPIES_MAX + 1}st time`, {
       hint: 'check the disk, and remove the copies named .damaged-…',
@@ -162,11 +241,11 @@ class FileDisk implements Disk {
   }
 
   beside(name: string): Disk {
-    return new FileDisk(this.#directory, name, undefined)
+    return new FileDisk({ directory: this.#directory, name, calls: this.#calls })
   }
 
   [Symbol.dispose](): void {
-    if (this.#file !== undefined) closeSync(this.#file)
+    if (this.#file !== undefined) this.#calls.close(this.#file)
     this.#file = undefined
     this.#lock?.close()
   }
@@ -175,18 +254,23 @@ class FileDisk implements Disk {
     if (this.#file === undefined) throw new Error(`${this.path} is not open`)
     return this.#file
   }
-}
 
-/** So that a new name survives a power loss too. */
-function syncDirectory(directory: string): void {
-  const file = openSync(directory, 'r')
-  try {
-    fsyncSync(file)
-  } finally {
-    closeSync(file)
+  /** Whole, or not at all. */
+  #write(path: string, bytes: Uint8Array): string {
+    const file = this.#calls.open(path, 'unique')
+    let isWhole = false
+    try {
+      this.#writeAll(file, bytes)
+      this.#calls.sync(file)
+      isWhole = true
+      return path
+    } finally {
+      this.#calls.close(file)
+      if (!isWhole) this.#calls.remove(path)
+    }
   }
-}
 
-function writeAll(file: number, bytes: Uint8Array): void {
-  for (let at = 0; at < bytes.length; ) at += writeSync(file, bytes, at)
+  #writeAll(file: number, bytes: Uint8Array): void {
+    for (let at = 0; at < bytes.length; ) at += this.#calls.write(file, bytes.subarray(at))
+  }
 }

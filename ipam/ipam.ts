@@ -1,6 +1,6 @@
 /**
  * IPAM for the rest of Weft: binds the allocator to the mesh's gossip, a clock and a state directory.
- * It decides nothing: it decodes what comes, passes it on and performs the effects.
+ * It decides nothing: it builds the parts, and performs their effects. What other peers say comes by `exchange.ts`.
  */
 import { type Cidr, formatCidr, type Ipv4, type Range } from '../mesh/base/address.ts'
 import type { Millis, PeerName } from '../mesh/base/brand.ts'
@@ -9,26 +9,24 @@ import type { Clock } from '../mesh/base/clock.ts'
 import type { Logger } from '../mesh/base/log.ts'
 import type { Random } from '../mesh/base/random.ts'
 import { err, ok, type Result, unreachable } from '../mesh/base/result.ts'
-import type { GossipFault, GossipPart, GossipPort, Merged, News } from '../mesh/gossip.ts'
+import type { GossipPart, GossipPort } from '../mesh/gossip.ts'
 import { type AllocateError, Allocator, type AllocatorEffect } from './allocator.ts'
 import type { AttachmentKey } from './attachment.ts'
 import { Bootstrap } from './bootstrap.ts'
-import { Claims, isClaimMessage } from './claims.ts'
+import { Claims } from './claims.ts'
 import { type Disk, openDisk } from './disk.ts'
+import { Exchange } from './exchange.ts'
 import { Faults } from './faults.ts'
 import { Ledger } from './ledger.ts'
-import { decodeSpaceMessage } from './messages.ts'
 import type { Seeds } from './paxos.ts'
-import { ownedRanges, type Ring, type SeedId } from './ring.ts'
-import { decodeDelta } from './ring-codec.ts'
-import { decodeSummary, missingDeltas, ringDigest, ringSummary } from './ring-digest.ts'
+import { ownedRanges, type SeedId } from './ring.ts'
+import { missingDeltas } from './ring-digest.ts'
 import { Rivalry } from './rivalry.ts'
 import { type IpamInit, seedRing } from './seed.ts'
 import { type IpamStatus, ipamStatus } from './status.ts'
 import { openStore, type StoreError } from './store.ts'
 import { addressRange, checkUniverse, hostAddress } from './universe.ts'
-import { isVerdict } from './verdicts.ts'
-import { isBootstrapMessage } from './vote.ts'
+import { Upkeep } from './upkeep.ts'
 
 /** A range of addresses, base + n, and its owner. */
 export interface OwnedRange {
@@ -39,6 +37,8 @@ export interface OwnedRange {
 export interface IpamOptions {
   readonly self: PeerName
   readonly universe: Cidr
+  /** Its id, so that a journal of another cluster is refused. */
+  readonly cluster?: string
   /** How the ring begins, should this node have none. */
   readonly init: IpamInit
   /** Ours alone; made if need be. */
@@ -51,14 +51,14 @@ export interface IpamOptions {
 interface Opened {
   readonly store: Disposable
   readonly disk: Disk
-  /** Some of the journal was lost. */
-  readonly isDamaged: boolean
 }
 
 /** Owns the state directory and its timers. */
 export class Ipam implements AsyncDisposable {
   /** To be registered with the mesh, before `attach`. */
   readonly part: GossipPart
+  /** What became of losses, and what the other peers say. */
+  readonly upkeep: Upkeep
   readonly #ledger: Ledger
   readonly #allocator: Allocator
   readonly #bootstrap: Bootstrap
@@ -70,7 +70,6 @@ export class Ipam implements AsyncDisposable {
   readonly #faults = new Faults()
   readonly #settlers = new Map<number, (result: Result<number, AllocateError>) => void>()
   readonly #listeners = new Set<() => void>()
-  #digest: { readonly ring: Ring | undefined; readonly bytes: Uint8Array } | undefined
   #port: GossipPort | undefined
   #outbox: (AllocatorEffect & { kind: 'send' | 'broadcast' })[] = []
   #wake: Disposable | undefined
@@ -93,16 +92,19 @@ export class Ipam implements AsyncDisposable {
   static onDisk(disk: Disk, options: Omit<IpamOptions, 'directory'>): Ipam {
     using opening = new DisposableStack()
     opening.use(disk)
-    const { store, records, warning } = openStore(disk, { peer: options.self, universe: options.universe })
-    const ledger = new Ledger(options.self, options.universe, store, records)
-    const ipam = new Ipam(ledger, { store, disk, isDamaged: warning !== undefined }, options)
+    const { self, universe, cluster = '' } = options
+    const { store, records, warning, isDamaged } = openStore(disk, { peer: self, universe, cluster })
+    const ledger = new Ledger(self, universe, store, records)
+    const ipam = new Ipam(ledger, { store, disk }, options)
     if (warning !== undefined) ipam.#trouble(warning)
+    const mended = isDamaged ? ledger.doubt(true) : ledger.repair()
+    if (!mended.ok) ipam.#trouble(mended.error.text)
     ipam.#bootstrap.begin()
     opening.move()
     return ipam
   }
 
-  private constructor(ledger: Ledger, { store, disk, isDamaged }: Opened, options: Omit<IpamOptions, 'directory'>) {
+  private constructor(ledger: Ledger, { store, disk }: Opened, options: Omit<IpamOptions, 'directory'>) {
     const { clock, random, log, self, universe, init } = options
     this.#ledger = ledger
     this.#resources = store
@@ -112,11 +114,12 @@ export class Ipam implements AsyncDisposable {
     const ports = {
       ...{ self, universe, clock, random, disk },
       seedId: () => ledger.ring?.seedId,
+      isDamaged: () => ledger.inDoubt,
       seed: (seeds: Seeds) => this.#seed(seeds),
       network: () => this.#port,
       trouble: (text: string) => this.#trouble(text),
     }
-    this.#bootstrap = new Bootstrap(init, ports, { isDamaged })
+    this.#bootstrap = new Bootstrap(init, ports)
     this.#rivalry = new Rivalry({
       ...{ universe, clock, log, disk },
       ring: () => ledger.ring,
@@ -132,20 +135,28 @@ export class Ipam implements AsyncDisposable {
       merge: (delta) => this.#allocator.merge(delta, this.#now()),
       changed: () => this.#changes(),
     })
-    this.part = {
-      channel: 'ipam',
-      digest: () => this.#currentDigest(),
-      // Whoever is to take another ring asks for the whole of it.
-      summary: () => ringSummary(ledger.universe, this.#rivalry.awaited === undefined ? ledger.ring : undefined),
-      missing: (summary) => this.#missing(summary),
-      merge: (delta, from) => this.#merge(delta, from),
-      receive: (message, from) => this.#receive(message, from),
-    }
+    this.upkeep = new Upkeep({
+      ...{ ledger, clock, random, log },
+      ...bystandersOf(init),
+      digest: () => this.part.digest(),
+      trouble: (text) => this.#trouble(text),
+      changed: () => this.#resume(),
+    })
+    this.part = new Exchange({
+      ...{ ledger, allocator: this.#allocator, bootstrap: this.#bootstrap, rivalry: this.#rivalry },
+      ...{ claims: this.#claims, upkeep: this.upkeep, faults: this.#faults },
+      now: () => this.#now(),
+      perform: () => this.#perform(),
+    })
   }
 
-  /** From now on other peers can be asked for space. */
-  attach(port: GossipPort): void {
+  /**
+   * From now on other peers can be asked for space.
+   * @param known all peers of which the mesh knows, whether they can be reached or not: who has lost its journal asks them all.
+   */
+  attach(port: GossipPort, known: () => readonly PeerName[] = () => port.reachable()): void {
     this.#port = port
+    this.upkeep.attach(port, known)
     this.#claims.poke()
     this.#allocator.tick(this.#now())
     this.#perform()
@@ -167,17 +178,14 @@ export class Ipam implements AsyncDisposable {
     const result = await settled
     signal.removeEventListener('abort', cancel)
     if (result.ok) return ok(hostAddress(this.#ledger.universe, result.value))
-    return result.error.code === 'no-ring'
-      ? err({ code: 'no-ring', text: `no ring of IP ranges is known yet: ${this.#bootstrap.waiting()}` })
-      : result
+    return err(this.#explained(result.error))
   }
 
-  /** Idempotent: the address that is free now, undefined when `key` had none. */
-  free(key: AttachmentKey): Promise<Result<Ipv4 | undefined, StoreError>> {
-    const freed = this.#allocator.free(key, this.#now())
+  /** Idempotent: the address that is free now, undefined when `key` had none. Also when it cannot be written: then once it can. */
+  free(key: AttachmentKey): Promise<Ipv4 | undefined> {
+    const host = this.#allocator.free(key, this.#now())
     this.#perform()
-    if (!freed.ok) return Promise.resolve(freed)
-    return Promise.resolve(ok(freed.value === undefined ? undefined : hostAddress(this.#ledger.universe, freed.value)))
+    return Promise.resolve(host === undefined ? undefined : hostAddress(this.#ledger.universe, host))
   }
 
   lookup(key: AttachmentKey): Ipv4 | undefined {
@@ -206,7 +214,7 @@ export class Ipam implements AsyncDisposable {
   status(): IpamStatus {
     return ipamStatus({
       ...{ ledger: this.#ledger, allocator: this.#allocator, bootstrap: this.#bootstrap, rivalry: this.#rivalry },
-      ...{ conflicts: this.conflicts(), faults: this.#faults.list() },
+      ...{ conflicts: this.conflicts(), doubt: this.upkeep.words(), faults: this.#faults.list() },
     })
   }
 
@@ -227,6 +235,7 @@ export class Ipam implements AsyncDisposable {
   [Symbol.asyncDispose](): Promise<void> {
     if (this.#closed) return Promise.resolve()
     this.#closed = true
+    this.upkeep[Symbol.dispose]()
     this.#bootstrap[Symbol.dispose]()
     this.#claims[Symbol.dispose]()
     this.#rivalry[Symbol.dispose]()
@@ -255,51 +264,20 @@ export class Ipam implements AsyncDisposable {
     return result.ok
   }
 
-  #currentDigest(): Uint8Array {
-    const { ring, universe } = this.#ledger
-    if (this.#digest === undefined || this.#digest.ring !== ring) this.#digest = { ring, bytes: ringDigest(universe, ring) }
-    return this.#digest.bytes
+  /** In the words of whoever knows what is waited for. */
+  #explained(error: AllocateError): AllocateError {
+    if (error.code === 'no-ring') return { code: 'no-ring', text: `no ring of IP ranges is known yet: ${this.#bootstrap.waiting()}` }
+    const doubt = error.code === 'in-doubt' ? this.upkeep.words() : undefined
+    return doubt === undefined ? error : { code: 'in-doubt', text: doubt }
   }
 
-  #missing(bytes: Uint8Array): Result<readonly News[], GossipFault> {
-    const summary = decodeSummary(bytes)
-    if (!summary.ok) return summary
-    const foreign = this.#ledger.foreign(summary.value)
-    if (foreign !== undefined) {
-      this.#faults.add(foreign.detail)
-      return this.#rivalry.isRival(summary.value) ? ok(this.#rivalry.met(summary.value.seedId, undefined)) : err(foreign)
-    }
-    const { ring, universe } = this.#ledger
-    const deltas = ring === undefined ? [] : missingDeltas(universe, ring, summary.value)
-    return ok(deltas.map((delta) => ({ key: undefined, delta })))
-  }
-
-  #merge(bytes: Uint8Array, from: PeerName): Result<Merged, GossipFault> {
-    if (isVerdict(bytes)) return this.#rivalry.receive(bytes)
-    const delta = decodeDelta(bytes)
-    if (delta.ok && this.#rivalry.gather(delta.value, from)) {
-      this.#perform()
-      return ok({ news: [], held: [], faults: [] })
-    }
-    const merged = delta.ok ? this.#allocator.merge(delta.value, this.#now()) : delta
-    const faults = merged.ok ? merged.value.faults : [merged.error]
-    const isRival = delta.ok && this.#rivalry.isRival(delta.value)
-    for (const { detail } of faults) this.#faults.add(isRival ? detail : `from ${from}: ${detail}`)
+  /** The doubt is over, or the disk is good again: something that was held up may go on. */
+  #resume(): void {
+    this.#bootstrap.resume()
+    this.#allocator.retry(this.#now())
+    this.#claims.poke()
+    this.#changes()
     this.#perform()
-    return merged
-  }
-
-  #receive(bytes: Uint8Array, from: PeerName): void {
-    const received = this.#dispatch(bytes, from)
-    if (!received.ok) this.#faults.add(`from ${from}: ${received.error.detail}`)
-    this.#perform()
-  }
-
-  #dispatch(bytes: Uint8Array, from: PeerName): Result<void, GossipFault> {
-    if (isBootstrapMessage(bytes)) return this.#bootstrap.receive(bytes, from)
-    if (isClaimMessage(bytes)) return this.#claims.receive(bytes, from)
-    const message = decodeSpaceMessage(bytes)
-    return message.ok ? this.#allocator.receive(from, message.value, this.#now()) : message
   }
 
   /** What goes to others is sent after the present call, as the mesh may be in the midst of calling us. */
@@ -326,6 +304,7 @@ export class Ipam implements AsyncDisposable {
           unreachable(effect)
       }
     }
+    this.upkeep.poke()
     this.#rearm()
   }
 
@@ -375,4 +354,9 @@ export class Ipam implements AsyncDisposable {
   #now(): Millis {
     return this.#clock.now()
   }
+}
+
+/** Who may know of our ring, should we lose it, as far as the way to begin one tells. */
+function bystandersOf(init: IpamInit): { readonly seeds: readonly PeerName[]; readonly voters: number } {
+  return { seeds: init.kind === 'seed' ? init.peers : [], voters: init.kind === 'consensus' ? init.voters : 0 }
 }

@@ -4,14 +4,18 @@
  *
  *   record:   | length 4 | CRC-32 of length and payload 4 | payload, length bytes |
  *   payload:  | kind 1 | …
- *     1 header    | format 1 | peer name 8 | universe base 4 | /length 1 |
+ *     1 header    | format 1 | peer name 8 | universe base 4 | /length 1 | cluster, UTF-8 |
  *     2 ring      | a delta, as in ring-codec.ts |
  *     3 allocate  | host number 4 | key, UTF-8 |
  *     4 free      | key, UTF-8 |
  *     5 cursor    | host number 4 |
+ *    16 doubt     | 1: some of our past is lost, or 0: not any more |
  *
  * A file cut or damaged anywhere yields the records before the damage. A checksum that holds over a
  * payload that makes no sense counts as damage too.
+ *
+ * The snapshot is the beginning of the same file: whatever replaces the one replaces the other, so that
+ * no log is ever read on top of a snapshot that is not its own.
  */
 import { crc32 } from 'node:zlib'
 import { type Cidr, cidr, ipv4 } from '../mesh/base/address.ts'
@@ -27,17 +31,21 @@ export type JournalRecord =
   | { readonly kind: 'free'; readonly key: AttachmentKey }
   /** Where the search for a free number goes on: only needed where the allocations that moved it were left out. */
   | { readonly kind: 'cursor'; readonly host: number }
+  /** Whether records that we had written, and acted on, are lost: see `Ledger.inDoubt`. */
+  | { readonly kind: 'doubt'; readonly isOpen: boolean }
 
 /** Whose journal it is. A journal of other values must not be used. */
 export interface JournalHeader {
   readonly peer: PeerName
   readonly universe: Cidr
+  /** Its id; empty when it is not known, and then not compared. */
+  readonly cluster: string
 }
 
 export const JOURNAL_FORMAT = 1
-const Kind = { header: 1, ring: 2, allocate: 3, free: 4, cursor: 5 } as const
+const Kind = { header: 1, ring: 2, allocate: 3, free: 4, cursor: 5, doubt: 16 } as const
 const FRAME_BYTES = 8
-const HEADER_PAYLOAD_BYTES = 15
+const HEADER_FIXED_BYTES = 15
 /** More than twice the longest ring record, which has as many items as a message; a longer one can only be damage. */
 const PAYLOAD_BYTES_MAX = 256 * 1024
 
@@ -51,10 +59,17 @@ export interface JournalScan {
   readonly records: readonly JournalRecord[]
   /** How many bytes from the start are good; all, when nothing is damaged. */
   readonly goodBytes: number
+  /**
+   * What is behind them: nothing; the beginning of a record whose writing was cut short, so that nobody was told that
+   * it was written; or damage, behind or in which records may have been that were.
+   */
+  readonly end: 'whole' | 'torn' | 'damaged'
 }
 
-export function encodeHeader({ peer, universe }: JournalHeader): Uint8Array {
-  const payload = new Uint8Array(HEADER_PAYLOAD_BYTES)
+export function encodeHeader({ peer, universe, cluster }: JournalHeader): Uint8Array {
+  const name = Buffer.from(cluster)
+  const payload = new Uint8Array(HEADER_FIXED_BYTES + name.length)
+  payload.set(name, HEADER_FIXED_BYTES)
   payload.set([Kind.header, JOURNAL_FORMAT])
   payload.set(fromHex(peer), 2)
   new DataView(payload.buffer).setUint32(10, universe.base)
@@ -71,7 +86,7 @@ export function scanJournal(bytes: Uint8Array): JournalScan {
   const first = payloadAt(bytes, 0)
   const head = first === undefined ? ({ kind: 'damaged' } as const) : decodeHeader(first)
   const records: JournalRecord[] = []
-  if (first === undefined || head.kind !== 'known') return { head, records, goodBytes: 0 }
+  if (first === undefined || head.kind !== 'known') return { head, records, goodBytes: 0, end: 'damaged' }
   let at = FRAME_BYTES + first.length
   for (let payload = payloadAt(bytes, at); payload !== undefined; payload = payloadAt(bytes, at)) {
     const record = attempt(payload, decodePayload)
@@ -79,7 +94,7 @@ export function scanJournal(bytes: Uint8Array): JournalScan {
     records.push(record)
     at += FRAME_BYTES + payload.length
   }
-  return { head, records, goodBytes: at }
+  return { head, records, goodBytes: at, end: endOf(bytes.subarray(at)) }
 }
 
 function frame(payload: Uint8Array): Uint8Array {
@@ -102,6 +117,35 @@ function payloadAt(bytes: Uint8Array, at: number): Uint8Array | undefined {
   return checksum(bytes.subarray(at, at + 4), payload) === view.getUint32(4) ? payload : undefined
 }
 
+/**
+ * A record that was cut short is told from damage by its length, which reaches beyond the end. So may a damaged length:
+ * where one bit of it makes the record good again, or a good one follows, it is not the end that is missing.
+ */
+function endOf(rest: Uint8Array): JournalScan['end'] {
+  if (rest.length === 0) return 'whole'
+  if (rest.length < FRAME_BYTES) return 'torn'
+  const length = new DataView(rest.buffer, rest.byteOffset, FRAME_BYTES).getUint32(0)
+  if (length > PAYLOAD_BYTES_MAX || FRAME_BYTES + length <= rest.length) return 'damaged'
+  const isCut = !(isGoodButForOneBit(rest) || isFollowed(rest))
+  return isCut ? 'torn' : 'damaged'
+}
+
+function isGoodButForOneBit(rest: Uint8Array): boolean {
+  const copy = rest.slice()
+  const view = new DataView(copy.buffer)
+  const length = view.getUint32(0)
+  for (let bit = 0; bit < 32; bit++) {
+    view.setUint32(0, (length ^ (1 << bit)) >>> 0)
+    if (payloadAt(copy, 0) !== undefined) return true
+  }
+  return false
+}
+
+function isFollowed(rest: Uint8Array): boolean {
+  for (let at = 1; at + FRAME_BYTES < rest.length; at++) if (payloadAt(rest, at) !== undefined) return true
+  return false
+}
+
 function checksum(length: Uint8Array, payload: Uint8Array): number {
   return crc32(payload, crc32(length))
 }
@@ -116,6 +160,8 @@ function encodePayload(record: JournalRecord): Uint8Array {
       return concatBytes([Uint8Array.of(Kind.free), Buffer.from(record.key)])
     case 'cursor':
       return concatBytes([Uint8Array.of(Kind.cursor), uint32(record.host)])
+    case 'doubt':
+      return Uint8Array.of(Kind.doubt, Number(record.isOpen))
     default:
       return unreachable(record)
   }
@@ -127,8 +173,9 @@ function decodeHeader(payload: Uint8Array): JournalHead {
   const header = attempt(payload, (bytes) => ({
     peer: parsePeerName(toHex(bytes.subarray(2, 10))),
     universe: cidr(ipv4(readUint32(bytes, 10)), bytes[14] ?? 0),
+    cluster: Buffer.from(bytes.subarray(HEADER_FIXED_BYTES)).toString(),
   }))
-  return header === undefined || payload.length !== HEADER_PAYLOAD_BYTES ? { kind: 'damaged' } : { kind: 'known', header }
+  return header === undefined || payload.length < HEADER_FIXED_BYTES ? { kind: 'damaged' } : { kind: 'known', header }
 }
 
 /** @throws {RangeError} when it makes no sense. */
@@ -145,6 +192,8 @@ function decodePayload(payload: Uint8Array): JournalRecord {
       return { kind: 'free', key: keyIn(payload.subarray(1)) }
     case Kind.cursor:
       return { kind: 'cursor', host: readUint32(payload, 1) }
+    case Kind.doubt:
+      return { kind: 'doubt', isOpen: payload[1] === 1 }
     default:
       throw new RangeError(`not a kind of record: ${payload[0]}`)
   }

@@ -9,10 +9,14 @@
  *  - an allocation or release is in the file before the caller hears of it.
  *
  * What others tell of the ring is kept in memory even when it cannot be written, so that a full disk
- * does not stop the routes. No promise can be built on it: after a failed write the next change of ours
- * must write the whole state first.
+ * does not stop the routes; and so is the release of an address, so that pods can go. No promise can be
+ * built on what is not written: the next change of ours must write the whole state first.
+ *
+ * Who has lost some of what was written is **in doubt**: we may have given ranges away and do not know it.
+ * Then nothing is given to anybody, pod or peer, until the others have told us what they know. This is
+ * noticed by damage to the journal, or when others tell of changes in our ranges that only we can have made.
  */
-import { type Cidr, cidrSize, formatCidr } from '../mesh/base/address.ts'
+import { type Cidr, cidrSize, formatCidr, formatIpv4 } from '../mesh/base/address.ts'
 import type { PeerName } from '../mesh/base/brand.ts'
 import { err, ok, type Result, unreachable } from '../mesh/base/result.ts'
 import type { GossipFault } from '../mesh/gossip.ts'
@@ -34,7 +38,7 @@ import {
 import { DELTA_ITEMS_MAX, type RingDelta } from './ring-codec.ts'
 import { Space } from './space.ts'
 import type { Store, StoreError } from './store.ts'
-import { isReserved } from './universe.ts'
+import { hostAddress, isReserved } from './universe.ts'
 
 export interface LedgerMerge {
   /** Entries that were new to us, as they are in our ring. */
@@ -42,6 +46,8 @@ export interface LedgerMerge {
   readonly faults: readonly GossipFault[]
   /** Set when the news could not be written: they are in memory only. */
   readonly unwritten: StoreError | undefined
+  /** Set when the news shows that we have forgotten something. */
+  readonly forgotten: string | undefined
 }
 
 /** An answer to a claim. */
@@ -61,6 +67,7 @@ export class Ledger {
   readonly #space: Space
   readonly #allocations = new Map<AttachmentKey, number>()
   #ring: Ring | undefined
+  #inDoubt = false
 
   constructor(self: PeerName, universe: Cidr, store: Store, recovered: readonly JournalRecord[]) {
     this.self = self
@@ -85,6 +92,38 @@ export class Ledger {
     return this.#allocations
   }
 
+  /** We may have given away what we take for our own. */
+  get inDoubt(): boolean {
+    return this.#inDoubt
+  }
+
+  /** Why the disk is behind; undefined when it is not. */
+  get fault(): StoreError | undefined {
+    return this.#store.fault
+  }
+
+  /** Writes what could not be written before, if there is any. */
+  repair(): Result<void, StoreError> {
+    return this.#store.broken ? this.#store.rewrite(this.#snapshot()) : ok(undefined)
+  }
+
+  /** Begins or ends the doubt. In memory also when it cannot be written: the journal is as damaged as before then. */
+  doubt(isOpen: boolean): Result<void, StoreError> {
+    if (this.#inDoubt === isOpen) return ok(undefined)
+    return this.#commitAnyway([{ kind: 'doubt', isOpen }], 'durable')
+  }
+
+  /**
+   * Takes up the address of a pod that runs and of which we have lost the record. Kept in memory also when it cannot be
+   * written. False when there is no such host number, when it is another's here, or `key` has one.
+   */
+  relearn(key: AttachmentKey, host: number): boolean {
+    if (host < 0 || host >= this.#size || isReserved(this.#size, host)) return false
+    if (this.#allocations.has(key) || this.#space.isUsed(host)) return false
+    this.#commitAnyway([{ kind: 'allocate', key, host }], 'buffered')
+    return true
+  }
+
   /** Allocated here, although the ring says that they are another's: two pods may have them. */
   strays(): readonly number[] {
     return this.#space.strays()
@@ -97,23 +136,23 @@ export class Ledger {
 
   /** The same address again for the same key; undefined when none is free here. */
   allocate(key: AttachmentKey): Result<number | undefined, StoreError> {
-    const host = this.#allocations.get(key) ?? this.#space.next()
+    const host = this.#allocations.get(key) ?? (this.#inDoubt ? undefined : this.#space.next())
     if (host === undefined || this.#allocations.has(key)) return ok(host)
     const written = this.#commit([{ kind: 'allocate', key, host }], 'buffered')
     return written.ok ? ok(host) : written
   }
 
-  /** The address that is free now; undefined when `key` had none. */
-  release(key: AttachmentKey): Result<number | undefined, StoreError> {
+  /** The address that is free now; undefined when `key` had none. `unwritten` is set when the disk does not know yet. */
+  release(key: AttachmentKey): { readonly host: number | undefined; readonly unwritten: StoreError | undefined } {
     const host = this.#allocations.get(key)
-    if (host === undefined) return ok(undefined)
-    const written = this.#commit([{ kind: 'free', key }], 'buffered')
-    return written.ok ? ok(host) : written
+    if (host === undefined) return { host, unwritten: undefined }
+    const written = this.#commitAnyway([{ kind: 'free', key }], 'buffered')
+    return { host, unwritten: written.ok ? undefined : written.error }
   }
 
   /** Gives part of our free space to `to`: the entries to tell of; undefined when we have nothing to give. */
   grant(to: PeerName): Result<RingDelta | undefined, StoreError> {
-    const block = this.#space.blockToGive()
+    const block = this.#inDoubt ? undefined : this.#space.blockToGive()
     if (this.#ring === undefined || block === undefined) return ok(undefined)
     const items = grantItems(this.#ring, this.self, block, to)
     // A grant must be one message; a block of more fragments than fit in one stays with us.
@@ -125,10 +164,10 @@ export class Ledger {
 
   /**
    * Gives to `to` exactly these of our host numbers, but for those that are allocated here, which are named.
-   * @returns also the entries of all of `hosts`, whoever has them.
+   * @returns also the entries of all of `hosts`, whoever has them; undefined when we cannot say.
    */
   yieldHosts(to: PeerName, hosts: readonly number[]): Result<YieldedHosts | undefined, StoreError> {
-    if (this.#ring === undefined) return ok(undefined)
+    if (this.#ring === undefined || this.#inDoubt) return ok(undefined)
     const { seedId } = this.#ring
     const inUse = new Set(this.#allocations.values())
     let ring = this.#ring
@@ -170,15 +209,16 @@ export class Ledger {
   merge(delta: RingDelta): Result<LedgerMerge, GossipFault> {
     const foreign = this.foreign(delta)
     if (foreign !== undefined) return err(foreign)
-    if (delta.seedId === undefined) return ok({ news: [], faults: [], unwritten: undefined })
+    if (delta.seedId === undefined) return ok({ news: [], faults: [], unwritten: undefined, forgotten: undefined })
     const merged = mergeRing(this.#ring ?? emptyRing(delta.seedId, this.#size), delta.items)
     const { news, faults } = merged
-    if (news.length === 0) return ok({ news, faults, unwritten: undefined })
+    if (news.length === 0) return ok({ news, faults, unwritten: undefined, forgotten: undefined })
+    const forgotten = this.#inDoubt ? undefined : this.#forgottenIn(news)
     const gains = news.some(({ owner }) => owner === this.self)
-    const records = this.#ringRecords(delta.seedId, withEnds(merged.ring, news))
-    const written = this.#commit(records, gains ? 'durable' : 'buffered')
-    if (!written.ok) for (const record of records) this.#apply(record)
-    return ok({ news, faults, unwritten: written.ok ? undefined : written.error })
+    const doubts = forgotten === undefined ? [] : [{ kind: 'doubt', isOpen: true } as const]
+    const records = [...this.#ringRecords(delta.seedId, withEnds(merged.ring, news)), ...doubts]
+    const written = this.#commitAnyway(records, gains || forgotten !== undefined ? 'durable' : 'buffered')
+    return ok({ news, faults, unwritten: written.ok ? undefined : written.error, forgotten })
   }
 
   /** Why a message about the ring `theirs` is not for ours; undefined when it is. */
@@ -205,6 +245,25 @@ export class Ledger {
     return records
   }
 
+  /** Only an owner writes in its range, unless the range is taken over from it, which raises the epoch. */
+  #forgottenIn(news: readonly RingEntry[]): string | undefined {
+    const ring = this.#ring
+    if (ring === undefined) return undefined
+    const lost = news.find(({ token, owner, epoch }) => {
+      const ours = entryOver(ring, token)
+      return ours !== undefined && ours.owner === this.self && owner !== undefined && epoch === ours.epoch
+    })
+    if (lost === undefined) return undefined
+    return `version ${lost.version} of ${formatIpv4(hostAddress(this.universe, lost.token))}, in a range of ours, is none that we know of, and only we can have made it: some of our journal is lost`
+  }
+
+  /** As `#commit`, but the change happens also when it cannot be written. */
+  #commitAnyway(records: readonly JournalRecord[], durability: 'buffered' | 'durable'): Result<void, StoreError> {
+    const written = this.#commit(records, durability)
+    if (!written.ok) for (const record of records) this.#apply(record)
+    return written
+  }
+
   #commit(records: readonly JournalRecord[], durability: 'buffered' | 'durable'): Result<void, StoreError> {
     const written = this.#store.broken ? this.#store.rewrite([...this.#snapshot(), ...records]) : this.#store.append(records, durability)
     if (!written.ok) return written
@@ -218,7 +277,8 @@ export class Ledger {
   #snapshot(): readonly JournalRecord[] {
     const ring = this.#ring === undefined ? [] : this.#ringRecords(this.#ring.seedId, ringItems(this.#ring))
     const allocations = [...this.#allocations].map(([key, host]) => ({ kind: 'allocate', key, host }) as const)
-    return [...ring, ...allocations, { kind: 'cursor', host: this.#space.cursor }]
+    const doubt = this.#inDoubt ? [{ kind: 'doubt', isOpen: true } as const] : []
+    return [...ring, ...allocations, { kind: 'cursor', host: this.#space.cursor }, ...doubt]
   }
 
   /** The only place where the state changes. Records of another ring, or of no host of ours, are as good as absent. */
@@ -244,6 +304,9 @@ export class Ledger {
       }
       case 'cursor':
         this.#space.cursor = record.host
+        return
+      case 'doubt':
+        this.#inDoubt = record.isOpen
         return
       default:
         unreachable(record)

@@ -38,6 +38,10 @@ export class Space {
     for (const host of this.#used) if (this.#isOurs(host)) this.#free -= 1
   }
 
+  isUsed(host: number): boolean {
+    return this.#used.has(host)
+  }
+
   /** In use, and owned by another: two pods may have this address. */
   strays(): readonly number[] {
     return [...this.#used].filter((host) => !this.#isOurs(host))

@@ -33,6 +33,10 @@ export interface IpamStatus {
   readonly owners: readonly IpamOwnerStatus[]
   /** `containerId/ifname` of those that wait for an address. */
   readonly pending: readonly string[]
+  /** Why nothing can be written to the journal now; undefined when it can. */
+  readonly journalFault: string | undefined
+  /** Why no address is given out: some of our past is lost. */
+  readonly doubt: string | undefined
   /** What went wrong lately, the latest last. */
   readonly faults: readonly string[]
 }
@@ -59,17 +63,18 @@ interface Parts {
   readonly bootstrap: Bootstrap
   readonly rivalry: Rivalry
   readonly conflicts: ReadonlyMap<AttachmentKey, PeerName>
+  readonly doubt: string | undefined
   readonly faults: readonly string[]
 }
 
-export function ipamStatus({ ledger, allocator, bootstrap, rivalry, conflicts, faults }: Parts): IpamStatus {
+export function ipamStatus({ ledger, allocator, bootstrap, rivalry, conflicts, doubt, faults }: Parts): IpamStatus {
   const { universe } = ledger
   const items = ledger.ring === undefined ? [] : ringItems(ledger.ring)
   const strays = ledger
     .strays()
     .map((host) => `${formatIpv4(hostAddress(universe, host))} is allocated here, but the ring gives it to another peer`)
   return {
-    status: ledger.ring === undefined ? bootstrap.headline() : statusText(allocator),
+    status: statusText(ledger, allocator, bootstrap),
     bootstrap: bootstrap.status(),
     waiting: ledger.ring === undefined ? bootstrap.waiting() : undefined,
     seedId: ledger.ring?.seedId,
@@ -88,6 +93,8 @@ export function ipamStatus({ ledger, allocator, bootstrap, rivalry, conflicts, f
     })),
     owners: owners(ledger),
     pending: allocator.pending(),
+    journalFault: ledger.fault?.text,
+    doubt,
     faults: [...faults, ...strays],
   }
 }
@@ -99,7 +106,9 @@ function conflictWords({ allocations, universe }: Ledger, conflicts: ReadonlyMap
   })
 }
 
-function statusText(allocator: Allocator): string {
+function statusText(ledger: Ledger, allocator: Allocator, bootstrap: Bootstrap): string {
+  if (ledger.inDoubt) return 'waiting to hear from other peers what became of our IP ranges'
+  if (ledger.ring === undefined) return bootstrap.headline()
   if (allocator.pending().length === 0) return 'ready'
   const { denied, silent, unreachable, open } = allocator.prospects()
   const onlyUnreachable = unreachable.length > 0 && denied.length + silent.length + open.length === 0

@@ -27,6 +27,11 @@ export function hostAddress(universe: Cidr, host: number): Ipv4 {
   return ipv4(universe.base + host)
 }
 
+/** Outside the universe it is none of its numbers. */
+export function hostNumber(universe: Cidr, address: Ipv4): number {
+  return address - universe.base
+}
+
 /** From host numbers to addresses. */
 export function addressRange(universe: Cidr, { start, end }: Range): Range {
   return { start: universe.base + start, end: universe.base + end }

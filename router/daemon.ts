@@ -15,7 +15,9 @@ import { loadCrypto } from '../mesh/crypto.ts'
 import { formatTarget, parseTarget, type Target } from '../mesh/endpoint.ts'
 import { Mesh } from '../mesh/mesh.ts'
 import { netTransport } from '../mesh/transport-net.ts'
+import { Accounts, settleAccounts } from './accounts.ts'
 import { advertisedAddresses } from './addresses.ts'
+import type { AccountPorts } from './api/accounts.ts'
 import type { Snapshot } from './api/contract.ts'
 import type { ApiPorts } from './api/handlers.ts'
 import { ApiServer } from './api/server.ts'
@@ -90,18 +92,15 @@ async function startRouter({ config, targets, log }: Life, yields: (to: Ip) => v
   const secrets = await loadSecrets(config, crypto)
   if (secrets.isOpen) log.warn({}, 'the cluster is open: anybody who reaches the port of the mesh may join it')
   const keys = starting.use(new KeyRotation({ ...secrets, crypto, clock, log }))
-  const init = ipamInitOf(config, identity.name, former)
   const netlink = starting.use(Netlink.open({ clock }))
   const underlay = await underlayOrThrow(netlink, config)
-  const directory = ipamDirectory(config.stateDirectory)
   const peersFile = knownPeersPath(config.stateDirectory)
-  const ipam = starting.use(
-    await Ipam.open({ self: identity.name, universe: config.universe, init, directory, clock, random: systemRandom, log }),
-  )
+  const ipam = starting.use(await openIpam(config, { self: identity.name, former, clock, log }))
+  const hadPods = await settlePods({ config, former, ipam, netlink, log })
   const mesh = starting.use(
     await Mesh.start({
       identity,
-      hadPods: (await attachedPods(netlink, ipam)).size > 0,
+      hadPods,
       yields,
       nickname: config.nickname,
       cluster: config.cluster,
@@ -119,7 +118,7 @@ async function startRouter({ config, targets, log }: Life, yields: (to: Ip) => v
       zone: undefined,
     }),
   )
-  ipam.attach(mesh.register(ipam.part))
+  ipam.attach(mesh.register(ipam.part), () => mesh.peers().map(({ name }) => name))
   keys.attach(mesh)
   starting.use(keepKnownPeers(peersFile, mesh, { clock, log }))
   await serve({ config, former, isOpen: secrets.isOpen, keys, mesh, ipam, netlink, clock, log }, starting)
@@ -127,15 +126,37 @@ async function startRouter({ config, targets, log }: Life, yields: (to: Ip) => v
   return {
     name: identity.name,
     async giveUpName(to) {
-      const pods = [...ipam.allocations().keys()].filter((key) => key !== HOST_ATTACHMENT).length
+      const pods = [...ipam.allocations().keys()].filter((key) => key !== HOST_ATTACHMENT)
       const address = formatIp(to)
       const reason = `the state directory is a copy of that of the router at ${address}, which keeps the name`
-      log.warn({ peer: identity.name, address, reason, count: pods }, lossWords(pods))
-      await giveUpName(config.stateDirectory, { name: identity.name, reason, at: new Date(clock.wallTime()) }, crypto)
+      log.warn({ peer: identity.name, address, reason, count: pods.length }, lossWords(pods.length))
+      const lost = [...new Set([...(former?.pods ?? []), ...pods])]
+      await giveUpName(config.stateDirectory, { name: identity.name, reason, at: new Date(clock.wallTime()), pods: lost }, crypto)
       return mesh.targets()
     },
     [Symbol.asyncDispose]: () => running.disposeAsync(),
   }
+}
+
+function openIpam(
+  config: Config,
+  { self, former, clock, log }: Pick<Parts, 'former' | 'clock' | 'log'> & { self: PeerName },
+): Promise<Ipam> {
+  const init = ipamInitOf(config, self, former)
+  const directory = ipamDirectory(config.stateDirectory)
+  return Ipam.open({ self, universe: config.universe, cluster: config.cluster, init, directory, clock, random: systemRandom, log })
+}
+
+/**
+ * Makes the allocations those of the pods that exist.
+ * @returns whether some of these are proof that our name is in use here. Pods that the journal does not know are none, unless it is damaged.
+ */
+async function settlePods({ config, former, ipam, netlink, log }: Omit<Parts, 'isOpen' | 'keys' | 'mesh' | 'clock'>): Promise<boolean> {
+  const known = await attachedPods(netlink, ipam)
+  const view = { netlink, ipam, universe: config.universe, hostAttachment: HOST_ATTACHMENT }
+  await settleAccounts(view, former?.pods ?? [], log)
+  const ours = ipam.status().doubt === undefined ? known : await attachedPods(netlink, ipam)
+  return ours.size > 0
 }
 
 function lossWords(pods: number): string {
@@ -187,6 +208,7 @@ async function serve(parts: Parts, stack: AsyncDisposableStack): Promise<void> {
     ...ringAwaited(ipam),
     ...(datapath.settled ? [] : ['the kernel']),
     ...(ipam.ranges().length === 0 || datapath.hostAddress !== undefined ? [] : ['an address of its own']),
+    ...troubles(ipam),
   ]
   const pods = new Pods({
     netlink,
@@ -196,7 +218,6 @@ async function serve(parts: Parts, stack: AsyncDisposableStack): Promise<void> {
     hostAddress: () => datapath.hostAddress,
     unavailable: () => (waitingFor().length === 0 ? undefined : `the router waits for ${waitingFor().join(', ')}`),
   })
-  await pods.sweep(HOST_ATTACHMENT)
   stack.use(
     await startCni({
       socketPath: cniSocketPath(config.runDirectory),
@@ -217,14 +238,30 @@ async function serve(parts: Parts, stack: AsyncDisposableStack): Promise<void> {
   const forget = (texts: readonly string[]): readonly string[] => forgetTargets(mesh, texts)
   const connect = (texts: readonly string[], replace: boolean): void => mesh.connect(texts.map(targetOrThrow), { replace })
   const resolveRings = (keep: 'ours' | 'theirs', ring: string | undefined): string => ipam.resolve(keep, ring)
+  const accounts = accountsOf(parts, pods)
   const ports = { snapshot, connect, forget, resolveRings, ...keyPorts(keys) }
-  stack.use(await ApiServer.start({ path: apiSocketPath(config.runDirectory), ports, log }))
+  stack.use(await ApiServer.start({ path: apiSocketPath(config.runDirectory), ports, accounts, log }))
 }
 
 function ringAwaited(ipam: Ipam): readonly string[] {
   if (ipam.ranges().length > 0) return []
   const { waiting } = ipam.status()
   return [waiting === undefined ? 'a ring of address ranges' : `a ring of address ranges (${waiting})`]
+}
+
+/** Why no pod can get an address, although all else is there. */
+function troubles(ipam: Ipam): readonly string[] {
+  const { journalFault, doubt } = ipam.status()
+  return [...(journalFault === undefined ? [] : [`its disk (${journalFault})`]), ...(doubt === undefined ? [] : [`other peers (${doubt})`])]
+}
+
+function accountsOf({ config, mesh, ipam, netlink }: Parts, { activity }: Pods): AccountPorts {
+  const accounts = new Accounts({ netlink, ipam, mesh, activity, universe: config.universe, hostAttachment: HOST_ATTACHMENT })
+  return {
+    check: () => accounts.check(),
+    collect: (dryRun) => accounts.collect(dryRun),
+    recover: () => ({ without: ipam.upkeep.recover() }),
+  }
 }
 
 function keyPorts(keys: KeyRotation): Pick<ApiPorts, 'keys' | 'rotateKeys'> {

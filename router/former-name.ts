@@ -1,11 +1,12 @@
 /**
  * Taking a new name, because the state directory is a copy of another router's: the identity is replaced, and the journal
- * of addresses set aside, as all that it tells of belongs to the other one. A note of it comes first and stays: whatever
+ * of addresses and the vote are set aside, as all that they tell of belongs to the other one. A note of it comes first and stays: whatever
  * happens in between, the next start finds what is still to be done, and `weft status` can say why the name has changed.
  */
 import { readFile } from 'node:fs/promises'
 import { z } from 'zod'
-import { setJournalAside } from '../ipam/disk.ts'
+import { type AttachmentKey, parseAttachmentKey } from '../ipam/attachment.ts'
+import { setStateAside } from '../ipam/disk.ts'
 import { isPeerName, type PeerName } from '../mesh/base/brand.ts'
 import { errnoCode, WeftError } from '../mesh/base/errors.ts'
 import type { Logger } from '../mesh/base/log.ts'
@@ -22,6 +23,8 @@ export interface FormerName {
   readonly reason: string
   /** When, as ISO 8601. */
   readonly at: string
+  /** Pods that had addresses of the old name: these are the other's, and are not taken up again although the pods run on. */
+  readonly pods: readonly AttachmentKey[]
   /** The name that was taken instead; undefined until all is done. */
   readonly successor?: PeerName | undefined
 }
@@ -32,6 +35,7 @@ const schema = z.object({
   name: nameSchema,
   reason: z.string(),
   at: z.iso.datetime(),
+  pods: z.array(z.string().transform(parseAttachmentKey)).default([]),
   successor: nameSchema.optional(),
 })
 
@@ -52,11 +56,14 @@ export async function loadName(stateDirectory: string, crypto: CryptoSuite, log:
   if (former === undefined) return { identity, former }
   // A later name than the one of the note: somebody has put another identity here since.
   if (former.successor !== undefined) return { identity, former: former.successor === identity.name ? former : undefined }
-  const aside = identity.name === former.name ? setJournalAside(ipamDirectory(stateDirectory), `of-${former.name}`) : undefined
+  const aside = identity.name === former.name ? setStateAside(ipamDirectory(stateDirectory), `of-${former.name}`) : []
   const successor = identity.name === former.name ? await replaceIdentity(path, crypto) : identity
   const done = { ...former, successor: successor.name }
   await writeFormerName(stateDirectory, done, crypto)
-  log.warn({ peer: successor.name, ...(aside !== undefined && { path: aside }), reason: former.reason }, 'this node has taken a new name')
+  log.warn(
+    { peer: successor.name, ...(aside.length > 0 && { path: aside.join(', ') }), reason: former.reason },
+    'this node has taken a new name',
+  )
   return { identity: successor, former: done }
 }
 
@@ -66,7 +73,7 @@ export async function loadName(stateDirectory: string, crypto: CryptoSuite, log:
  */
 export function giveUpName(
   stateDirectory: string,
-  note: { readonly name: PeerName; readonly reason: string; readonly at: Date },
+  note: Omit<FormerName, 'at' | 'successor'> & { readonly at: Date },
   crypto: CryptoSuite,
 ): Promise<void> {
   return writeFormerName(stateDirectory, { ...note, at: note.at.toISOString() }, crypto)

@@ -100,6 +100,8 @@ export function ipamReport(ipam: Ipam, mesh: Mesh): IpamReport {
     entries: status.entries.map(({ peer, ...entry }) => ({ ...entry, peer: peer ?? '' })),
     allocations: [...ipam.allocations()].map(([attachment, address]) => ({ attachment, address: formatIpv4(address) })),
     pending: status.pending,
+    ...(status.journalFault === undefined ? {} : { journalFault: status.journalFault }),
+    ...(status.doubt === undefined ? {} : { doubt: status.doubt }),
     faults: status.faults,
   }
 }

@@ -121,6 +121,10 @@ export interface IpamReport {
   readonly allocations: readonly { readonly attachment: string; readonly address: string }[]
   /** Attachments that wait for an address. */
   readonly pending: readonly string[]
+  /** Why nothing can be written to the journal, while that is so. */
+  readonly journalFault?: string
+  /** Why no address is given out: some of this node's past is lost, and other peers have to tell of it. */
+  readonly doubt?: string
   /** What went wrong lately, the latest last. */
   readonly faults: readonly string[]
 }
@@ -170,4 +174,43 @@ export interface KeysReport {
 export interface ApiError {
   readonly error: string
   readonly hint?: string
+}
+
+/** What one peer says of its addresses, and what is known of it. */
+export interface PeerAccount {
+  readonly name: string
+  readonly nickname: string
+  readonly state: (typeof PEER_STATES)[number]
+  /** Prefixes that it owns, by the ring of the router that answers. */
+  readonly ranges: readonly string[]
+  /** Whether it has the same ring; `apart` when its ring did not begin as ours did, `none` when it has none, `unheard` when it did not answer. */
+  readonly ring: 'same' | 'differs' | 'apart' | 'none' | 'unheard'
+  /** Addresses allocated there, and attachments that exist there; absent when it did not tell. */
+  readonly allocated?: number
+  readonly living?: number
+  /** What does not fit, a sentence each. */
+  readonly findings: readonly string[]
+}
+
+/** Whether each address of the cluster has one owner, and each that is allocated belongs to an attachment that exists. */
+export interface CheckReport {
+  readonly ok: boolean
+  readonly range: string
+  readonly addresses: number
+  readonly allocated: number
+  readonly living: number
+  readonly findings: readonly string[]
+  /** The router that answers first, then the others by name. */
+  readonly peers: readonly PeerAccount[]
+}
+
+export interface GcReport {
+  /** Nothing was freed; this is what would be. */
+  readonly dryRun: boolean
+  readonly freed: readonly { readonly attachment: string; readonly address: string }[]
+}
+
+export interface RecoverReport {
+  /** Peers that have not told what they know. */
+  readonly without: readonly string[]
 }

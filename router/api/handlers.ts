@@ -71,9 +71,14 @@ export function handleApi(request: ApiRequest, ports: ApiPorts): ApiResponse {
   try {
     return route(request, ports)
   } catch (error) {
-    if (error instanceof WeftError && (error.code === 'USAGE' || error.code === 'INPUT')) return problem(400, error.message, error.hint)
-    return problem(500, describeError(error))
+    return refusal(error)
   }
+}
+
+/** The answer to a request that failed so. */
+export function refusal(error: unknown): ApiResponse {
+  if (error instanceof WeftError && (error.code === 'USAGE' || error.code === 'INPUT')) return problem(400, error.message, error.hint)
+  return problem(500, describeError(error))
 }
 
 function route(request: ApiRequest, ports: ApiPorts): ApiResponse {
@@ -114,7 +119,7 @@ function parseTargets(body: string): z.infer<typeof targetsBody> {
 }
 
 /** @throws {WeftError} INPUT that says what the body should be. */
-function parseBody<T>(body: string, schema: z.ZodType<T>, shape: string): T {
+export function parseBody<T>(body: string, schema: z.ZodType<T>, shape: string): T {
   let value: unknown
   try {
     value = JSON.parse(body)
@@ -126,11 +131,11 @@ function parseBody<T>(body: string, schema: z.ZodType<T>, shape: string): T {
   return parsed.data
 }
 
-function json(status: number, value: unknown): ApiResponse {
+export function json(status: number, value: unknown): ApiResponse {
   return { status, contentType: 'application/json', body: `${JSON.stringify(value)}\n` }
 }
 
-function plain(status: number, body: string): ApiResponse {
+export function plain(status: number, body: string): ApiResponse {
   return { status, contentType: 'text/plain; charset=utf-8', body }
 }
 

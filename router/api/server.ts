@@ -4,6 +4,7 @@ import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import { WeftError } from '../../mesh/base/errors.ts'
 import { http } from '../../mesh/base/http.ts'
 import type { Logger } from '../../mesh/base/log.ts'
+import { type AccountPorts, handleAccounts } from './accounts.ts'
 import { type ApiPorts, type ApiResponse, handleApi } from './handlers.ts'
 import { claimSocketPath } from './unix-socket.ts'
 
@@ -16,6 +17,7 @@ const REQUEST_MS_MAX = 5_000
 interface ApiServerOptions {
   readonly path: string
   readonly ports: ApiPorts
+  readonly accounts: AccountPorts
   readonly log: Logger
 }
 
@@ -27,10 +29,10 @@ export class ApiServer implements AsyncDisposable {
   }
 
   /** @throws {WeftError} CONFLICT when another router serves this socket. */
-  static async start({ path, ports, log }: ApiServerOptions): Promise<ApiServer> {
+  static async start({ path, ports, accounts, log }: ApiServerOptions): Promise<ApiServer> {
     await claimSocketPath(path)
     const server = http.createServer({ requestTimeout: REQUEST_MS_MAX, headersTimeout: REQUEST_MS_MAX }, (request, response) => {
-      answer(request, response, ports).catch((error: unknown) => {
+      answer(request, response, { ports, accounts }).catch((error: unknown) => {
         log.warn({ reason: String(error) }, 'an API request failed')
         response.destroy()
       })
@@ -51,14 +53,19 @@ export class ApiServer implements AsyncDisposable {
   }
 }
 
-async function answer(request: IncomingMessage, response: ServerResponse, ports: ApiPorts): Promise<void> {
+async function answer(
+  request: IncomingMessage,
+  response: ServerResponse,
+  { ports, accounts }: Pick<ApiServerOptions, 'ports' | 'accounts'>,
+): Promise<void> {
   const body = await readBody(request)
   const url = new URL(request.url ?? '/', 'http://weft')
   const query = new Map(url.searchParams)
+  const asked = body === undefined ? undefined : { method: request.method ?? 'GET', path: url.pathname, query, body }
   const result: ApiResponse =
-    body === undefined
+    asked === undefined
       ? { status: 413, contentType: 'application/json', body: '{"error":"the request is too long"}\n' }
-      : handleApi({ method: request.method ?? 'GET', path: url.pathname, query, body }, ports)
+      : ((await handleAccounts(asked, accounts)) ?? handleApi(asked, ports))
   response.writeHead(result.status, { 'content-type': result.contentType, connection: 'close' })
   response.end(result.body)
 }

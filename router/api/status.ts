@@ -66,6 +66,8 @@ export function renderStatus(snapshot: Snapshot): string {
       ['Range', ipam.range],
       ['DefaultSubnet', ipam.range],
       ...ipam.notices.map((notice) => ['Notice', notice] as const),
+      ...(ipam.journalFault === undefined ? [] : [['Journal', ipam.journalFault] as const]),
+      ...(ipam.doubt === undefined ? [] : [['Lost', ipam.doubt] as const]),
     ]),
     section([
       ['Service', 'datapath'],

@@ -1,9 +1,10 @@
-/** `weft ipam`: what only a person can decide about addresses. */
+/** `weft ipam`: the addresses of pods, whether they add up, and what only a person can decide about them. */
 import { Command, Option } from 'commander'
 import { z } from 'zod'
 import { WeftError } from '../../mesh/base/errors.ts'
 import { ask, refuseErrors } from './client.ts'
 import type { CliIo } from './io.ts'
+import { accountCommands } from './ipam-accounts.ts'
 import { DEFAULT_API_SOCKET } from './paths.ts'
 
 interface ResolveOptions {
@@ -17,7 +18,9 @@ interface ResolveOptions {
 const resolved = z.object({ ring: z.string() })
 
 export function ipamCommand(io: CliIo): Command {
-  return new Command('ipam').description('the addresses of pods: what a person has to decide').addCommand(resolveCommand(io))
+  const ipam = new Command('ipam').description('the addresses of pods: whether they add up, and what a person has to decide')
+  for (const command of [...accountCommands(io), resolveCommand(io)]) ipam.addCommand(command)
+  return ipam
 }
 
 function resolveCommand(io: CliIo): Command {

@@ -5,6 +5,7 @@
 
 import type { AttachmentKey } from '../../ipam/attachment.ts'
 import { parseAttachmentKey } from '../../ipam/attachment.ts'
+import { formatIpv4, type Ipv4, parseIpv4 } from '../../mesh/base/address.ts'
 import { type Mac, parseMac } from '../kernel/mac.ts'
 
 export interface LinkNote {
@@ -13,23 +14,26 @@ export interface LinkNote {
   readonly key: AttachmentKey
   /** Of the pod's end. */
   readonly mac: Mac
+  /** The pod's. Whoever has lost what it was given takes it up again from here. Undefined in notes of earlier versions. */
+  readonly address: Ipv4 | undefined
 }
 
 /** IFALIASZ (linux/if.h) less the closing zero. */
 export const ALIAS_BYTES_MAX = 255
 
-const ALIAS = /^weft network=(\S+) attachment=(\S+) mac=(\S+)$/
+const ALIAS = /^weft network=(\S+) attachment=(\S+) mac=(\S+?)(?: address=(\S+))?$/
 
-export function renderNote({ network, key, mac }: LinkNote): string {
-  return `weft network=${network} attachment=${key} mac=${mac}`
+export function renderNote({ network, key, mac, address }: LinkNote): string {
+  const suffix = address === undefined ? '' : ` address=${formatIpv4(address)}`
+  return `weft network=${network} attachment=${key} mac=${mac}${suffix}`
 }
 
 /** Undefined when somebody else wrote it. */
 export function parseNote(alias: string): LinkNote | undefined {
-  const [, network, key, mac] = ALIAS.exec(alias) ?? []
+  const [, network, key, mac, address] = ALIAS.exec(alias) ?? []
   if (network === undefined || key === undefined || mac === undefined) return undefined
   try {
-    return { network, key: parseAttachmentKey(key), mac: parseMac(mac) }
+    return { network, key: parseAttachmentKey(key), mac: parseMac(mac), address: address === undefined ? undefined : parseIpv4(address) }
   } catch {
     return undefined
   }

@@ -21,6 +21,7 @@ import { deleteLink, getLink, listLinks } from '../kernel/link.ts'
 import { type Mac, parseMac } from '../kernel/mac.ts'
 import type { Netlink } from '../kernel/netlink.ts'
 import { netnsIdentity, ownNetnsIdentity } from '../kernel/netns.ts'
+import { Activity } from './activity.ts'
 import { ALIAS_BYTES_MAX, renderNote } from './alias.ts'
 import { POD_GATEWAY, POD_GATEWAY_MAC, podLinkName, podMac } from './names.ts'
 import { checkPod } from './pod-check.ts'
@@ -49,6 +50,8 @@ export async function attachedPods(netlink: Netlink, ipam: Ipam): Promise<Readon
 
 /** All or nothing: what was done before a failure is undone in reverse order. */
 export class Pods implements PodNetworkPort {
+  /** Which pods are being attached and detached. */
+  readonly activity: Activity = new Activity()
   readonly #options: PodsOptions
 
   constructor(options: PodsOptions) {
@@ -60,6 +63,7 @@ export class Pods implements PodNetworkPort {
     if (request.addresses.length > 0)
       return unavailableAddress(`${request.addresses.map(formatIpv4).join(', ')} asked for, and Weft chooses addresses itself`)
     const key = ipamKey(request.key)
+    using _working = this.activity.begin(key)
     const name = podLinkName(key)
     const existing = await getLink(this.#options.netlink, name)
     if (!existing.ok) return kernelRefused(existing.error)
@@ -77,17 +81,6 @@ export class Pods implements PodNetworkPort {
     if (!wired.ok) return wired
     undo.move()
     return ok(describe(wiring))
-  }
-
-  /**
-   * Frees the addresses of pods whose links are gone: their namespaces vanished while no router ran, as in a reboot.
-   * @param except what never has a link.
-   */
-  async sweep(except: AttachmentKey): Promise<void> {
-    const { netlink, ipam } = this.#options
-    const attached = await attachedPods(netlink, ipam)
-    const gone = [...ipam.allocations().keys()].filter((key) => key !== except && !attached.has(key))
-    for (const key of gone) await ipam.free(key)
   }
 
   detach(key: PluginKey): Promise<Result<void, DetachFailure>> {
@@ -119,10 +112,11 @@ export class Pods implements PodNetworkPort {
 
   /** The link goes first: an address is free only when nobody can use it any longer. */
   async #remove(key: AttachmentKey): Promise<Result<void, DetachFailure>> {
+    using _working = this.activity.begin(key)
     const deleted = await deleteLink(this.#options.netlink, podLinkName(key))
     if (!deleted.ok) return err(refusal(deleted.error))
-    const freed = await this.#options.ipam.free(key)
-    return freed.ok ? ok(undefined) : err({ code: 'kernel-refused', reason: freed.error.text })
+    await this.#options.ipam.free(key)
+    return ok(undefined)
   }
 
   #wiring(request: AttachRequest, pod: { key: AttachmentKey; name: string; address: Ipv4; mac: Mac }): PodWiring {
@@ -131,7 +125,7 @@ export class Pods implements PodNetworkPort {
       podLink: request.key.ifname,
       address: pod.address,
       mac: pod.mac,
-      alias: renderNote({ network: request.network, key: pod.key, mac: pod.mac }),
+      alias: renderNote({ network: request.network, key: pod.key, mac: pod.mac, address: pod.address }),
       mtuBytes: this.#options.mtuBytes(),
       hostAddress: this.#options.hostAddress(),
       netns: request.netns,

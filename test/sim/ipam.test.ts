@@ -7,7 +7,7 @@ import { type Happening, IpamCluster } from '../support/ipam-cluster.ts'
 /** The last ones found records that were acted on after a restart, before they were on the device. */
 const SEEDS = [...Array.from({ length: 24 }, (_, index) => 1 + index * 7_919), 720_630, 2_890_436, 4_331_694]
 const STEPS = 1_200
-const RARE: readonly Happening[] = ['granted', 'denied', 'killed', 'lost power', 'write failed', 'split', 'refused', 'repeated']
+const RARE: readonly Happening[] = ['granted', 'denied', 'killed', 'lost power', 'write failed', 'split', 'refused', 'repeated', 'rotted']
 
 const seen = new Map<Happening, number>()
 

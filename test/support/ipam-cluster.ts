@@ -1,8 +1,8 @@
 /**
  * Several whole IPAMs in one process, on disks in memory and a network that loses, repeats, reorders and
- * splits messages, between peers that are killed, lose power, run out of disk and are cut off. It keeps
- * its own account of which pod was given which address, and checks after every step that no address has
- * two pods or two owners.
+ * splits messages, between peers that are killed, lose power, run out of disk, are cut off, and find bits
+ * of their journals flipped. It keeps its own account of which pod was given which address, and checks
+ * after every step that no address has two pods or two owners.
  */
 
 import type { AttachmentKey } from '../../ipam/attachment.ts'
@@ -13,6 +13,7 @@ import { type PeerName, seconds } from '../../mesh/base/brand.ts'
 import { toHex } from '../../mesh/base/bytes.ts'
 import { silentLog } from '../../mesh/base/log.ts'
 import { pick, type Random, randomBelow } from '../../mesh/base/random.ts'
+import type { GossipPort } from '../../mesh/gossip.ts'
 import { key, peerNumber } from './ipam.ts'
 import { MemoryDisk, systemError } from './memory-disk.ts'
 import { TestClock } from './test-clock.ts'
@@ -38,7 +39,10 @@ interface Node {
 /** Messages under way: the oldest are lost beyond it, as in a mesh that drops and resyncs. */
 const IN_FLIGHT_MAX = 300
 
-export type Happening = 'granted' | 'denied' | 'killed' | 'lost power' | 'write failed' | 'split' | 'refused' | 'repeated'
+/** A journal's, as long as no cluster is named in it. */
+const HEADER_BYTES = 23
+
+export type Happening = 'granted' | 'denied' | 'killed' | 'lost power' | 'write failed' | 'split' | 'refused' | 'repeated' | 'rotted'
 
 export class IpamCluster {
   readonly clock: TestClock = new TestClock()
@@ -73,6 +77,7 @@ export class IpamCluster {
     else if (chance < 0.93) this.#breakDisk(node)
     else if (chance < 0.96) this.#kill(node)
     else if (chance < 0.97) this.#losePower(node)
+    else if (chance < 0.98) this.#rot(node)
     // Whoever dies here dies after its writes and before its messages are sent.
     if (this.#random() < 0.03) this.#kill(node)
     await settled()
@@ -134,6 +139,8 @@ export class IpamCluster {
     this.#checkPods()
     const owners = new Map<number, PeerName>()
     for (const { name, ipam } of this.nodes) {
+      // Who has forgotten what it gave away takes it for its own, and gives nothing to anybody.
+      if (ipam.status().doubt !== undefined) continue
       for (const { owner, range } of ipam.ranges()) {
         for (let address = range.start; owner === name && address < range.end; address++) {
           const other = owners.get(address)
@@ -163,7 +170,7 @@ export class IpamCluster {
   }
 
   #open(node: Omit<Node, 'ipam'>): Ipam {
-    const { index, name, disk, life } = node
+    const { index, name, disk, held, life } = node
     const isSeed = this.#seeds.includes(name)
     const ipam = Ipam.onDisk(disk.open(), {
       self: name,
@@ -174,7 +181,7 @@ export class IpamCluster {
       log: silentLog,
     })
     const isAlive = (): boolean => node.life === life
-    ipam.attach({
+    const port: GossipPort = {
       broadcast: (delta) => {
         if (!isAlive()) return
         this.#note('granted')
@@ -189,7 +196,10 @@ export class IpamCluster {
       },
       reachable: () =>
         (this.nodes ?? []).filter((other) => other.index !== index && !this.#isCut(index, other.index)).map((other) => other.name),
-    })
+    }
+    ipam.attach(port, () => (this.nodes ?? []).map((other) => other.name))
+    // As a router does from the links of its pods.
+    ipam.upkeep.reconcile(held)
     return ipam
   }
 
@@ -222,6 +232,17 @@ export class IpamCluster {
     this.#note('lost power')
     node.disk.losePower(this.#random)
     node.held.clear()
+    this.#restart(node)
+  }
+
+  /** A bit of the journal flips while the router is down. Two losses at once could be of both copies of one fact. */
+  #rot(node: Node): void {
+    const { bytes } = node.disk
+    if (bytes === undefined || bytes.length <= HEADER_BYTES || this.nodes.some(({ ipam }) => ipam.status().doubt !== undefined)) return
+    this.#note('rotted')
+    node.disk.kill()
+    const bit = 8 * HEADER_BYTES + randomBelow(this.#random, 8 * (bytes.length - HEADER_BYTES))
+    node.disk.bytes = bytes.map((byte, at) => (at === bit >> 3 ? byte ^ (1 << (bit & 7)) : byte))
     this.#restart(node)
   }
 

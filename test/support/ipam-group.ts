@@ -7,6 +7,7 @@ import { type Millis, millis, type PeerName } from '../../mesh/base/brand.ts'
 import { toHex } from '../../mesh/base/bytes.ts'
 import { silentLog } from '../../mesh/base/log.ts'
 import { seededRandom } from '../../mesh/base/random.ts'
+import type { GossipPort } from '../../mesh/gossip.ts'
 import { peer } from './ipam.ts'
 import { MemoryDisk } from './memory-disk.ts'
 import { TestClock } from './test-clock.ts'
@@ -23,6 +24,8 @@ export class IpamGroup {
   readonly deaf: Set<PeerName> = new Set()
   /** Peers that nobody can send to. */
   readonly gone: Set<PeerName> = new Set()
+  /** Peers of which a peer's mesh knows although nobody can reach them. */
+  readonly known: PeerName[] = []
   /** Every unicast message: from, to, kind of message (1 ask, 2 grant, 3 denial, or a word of the bootstrap). */
   readonly sent: string[] = []
   /** The last of them. */
@@ -49,7 +52,7 @@ export class IpamGroup {
     })
     const member = { name, ipam, disk }
     this.#members.set(name, member)
-    ipam.attach({
+    const port: GossipPort = {
       // What is new there is told on, as the mesh does it.
       broadcast: (delta) => this.#spread(name, delta),
       send: (to, message) => {
@@ -61,7 +64,8 @@ export class IpamGroup {
         return true
       },
       reachable: () => this.#others(name).map((other) => other.name),
-    })
+    }
+    ipam.attach(port, () => [...this.known, ...port.reachable()])
     return member
   }
 

@@ -6,7 +6,7 @@ import type { Disk } from '../../ipam/disk.ts'
 import { concatBytes } from '../../mesh/base/bytes.ts'
 import { type Random, randomBelow } from '../../mesh/base/random.ts'
 
-export type DiskCall = 'append' | 'sync' | 'replace' | 'truncate'
+export type DiskCall = 'append' | 'sync' | 'replace' | 'truncate' | 'keep damaged'
 
 export class MemoryDisk {
   readonly damaged: Uint8Array[] = []
@@ -59,7 +59,10 @@ export class MemoryDisk {
         check('truncate')
         this.bytes = this.#bytes?.slice(0, size)
       },
-      keepDamaged: (bytes) => `memory:ipam.journal.damaged-${this.damaged.push(bytes.slice())}`,
+      keepDamaged: (bytes) => {
+        check('keep damaged')
+        return `memory:ipam.journal.damaged-${this.damaged.push(bytes.slice())}`
+      },
       beside: (name) => this.beside(name).open(),
       [Symbol.dispose]: () => {
         if (this.#holder === holder) this.#holder = undefined

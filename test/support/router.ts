@@ -14,6 +14,7 @@ import { ask } from '../../router/cli/client.ts'
 import { secretPath } from '../../router/cli/paths.ts'
 import { keyringOf } from './keyrings.ts'
 import { makeNetns, type Netns } from './netns.ts'
+import { makeSmallDisk, type SmallDisk } from './small-disk.ts'
 import { until } from './until.ts'
 
 const MAIN = fileURLToPath(new URL('../../router/main.ts', import.meta.url))
@@ -27,6 +28,8 @@ export interface TestRouter extends AsyncDisposable {
   readonly directory: string
   readonly stateDirectory: string
   readonly socket: string
+  /** What the state is on, when it has a disk of its own. */
+  readonly disk: SmallDisk | undefined
   /** Starts the process; it need not become ready. */
   start(...words: readonly string[]): Running
   snapshot(): Promise<Snapshot>
@@ -71,8 +74,11 @@ export async function joinUnderlays(hub: Netns, routers: readonly TestRouter[]):
   }
 }
 
-/** A namespace with an underlay at `address`/24, and no router in it yet. */
-export async function makeRouter(address = '192.0.2.1'): Promise<TestRouter> {
+/**
+ * A namespace with an underlay at `address`/24, and no router in it yet.
+ * @param diskBytes puts its state on a disk of this size.
+ */
+export async function makeRouter(address = '192.0.2.1', { diskBytes }: { readonly diskBytes?: number } = {}): Promise<TestRouter> {
   await using stack = new AsyncDisposableStack()
   const ns = stack.use(await makeNetns())
   await ns.exec(
@@ -82,6 +88,10 @@ export async function makeRouter(address = '192.0.2.1'): Promise<TestRouter> {
   )
   const directory = await mkdtemp(join(tmpdir(), 'weft-router-'))
   stack.defer(() => rm(directory, { recursive: true }))
+  const [stateDirectory, runDirectory] = [join(directory, 'state'), join(directory, 'run')]
+  const crypto = await loadCrypto()
+  await createSecretFile(secretPath(stateDirectory), keyringOf(1, crypto)(), crypto)
+  const disk = diskBytes === undefined ? undefined : stack.use(await makeSmallDisk(stateDirectory, diskBytes))
   const children: Running[] = []
   stack.defer(async () => {
     for (const { child, ended } of children) {
@@ -89,12 +99,9 @@ export async function makeRouter(address = '192.0.2.1'): Promise<TestRouter> {
       await ended
     }
   })
-  const [stateDirectory, runDirectory] = [join(directory, 'state'), join(directory, 'run')]
-  const crypto = await loadCrypto()
-  await createSecretFile(secretPath(stateDirectory), keyringOf(1, crypto)(), crypto)
   const socket = join(runDirectory, 'api.sock')
   const start = (...words: readonly string[]): Running => {
-    const running = launch(ns, ['--state-dir', stateDirectory, '--run-dir', runDirectory, '--nickname', 'r', ...words])
+    const running = launch({ ns, disk }, ['--state-dir', stateDirectory, '--run-dir', runDirectory, '--nickname', 'r', ...words])
     children.push(running)
     return running
   }
@@ -105,6 +112,7 @@ export async function makeRouter(address = '192.0.2.1'): Promise<TestRouter> {
     directory,
     stateDirectory,
     socket,
+    disk,
     start,
     snapshot,
     ready: () =>
@@ -115,9 +123,10 @@ export async function makeRouter(address = '192.0.2.1'): Promise<TestRouter> {
   }
 }
 
-function launch(ns: Netns, words: readonly string[]): Running {
+function launch({ ns, disk }: Pick<TestRouter, 'ns' | 'disk'>, words: readonly string[]): Running {
   const privileges = ['setpriv', '--pdeathsig', 'KILL', '--bounding-set=-all,+net_admin', '--inh-caps=-all', '--no-new-privs', '--']
-  const child = spawn('nsenter', [`--net=${ns.path}`, '--', ...privileges, process.execPath, ...FLAGS, MAIN, 'run', ...words], {
+  const [enter = '', ...where] = [...(disk?.enter ?? ['nsenter']), `--net=${ns.path}`]
+  const child = spawn(enter, [...where, '--', ...privileges, process.execPath, ...FLAGS, MAIN, 'run', ...words], {
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   let text = ''

@@ -1,7 +1,10 @@
 /** Attaching pods on the real kernel: everything is there afterwards, or nothing is. */
 import { describe, expect, test } from 'vitest'
-import { parseIpv4 } from '../../../mesh/base/address.ts'
+import { attachmentKey } from '../../../ipam/attachment.ts'
+import { parseCidr, parseIpv4 } from '../../../mesh/base/address.ts'
+import { silentLog } from '../../../mesh/base/log.ts'
 import type { AttachRequest } from '../../../plugin/port.ts'
+import { settleAccounts } from '../../../router/accounts.ts'
 import { pass } from '../../../router/datapath/pass.ts'
 import { openNetns, ownNetnsIdentity } from '../../../router/kernel/netns.ts'
 import { attachRequest, held, keyOf, makeHost, type TestHost } from '../../support/host.ts'
@@ -207,18 +210,49 @@ describe('check', () => {
   })
 })
 
-test('a sweep frees the addresses of pods that vanished while no router ran, and of no others', async () => {
-  await using host = await makeHost()
-  await using stays = await makeNetns()
-  must(await attach(host, stays, 'stays'))
-  {
-    await using goes = await makeNetns()
-    must(await attach(host, goes, 'goes'))
-  }
-  // The kernel takes a namespace down behind our back.
-  await until('its link is gone', async () => ((await links(host.ns)).length === BARE.length + 1 ? true : undefined))
-  const node = [...host.ipam.allocations().keys()][0]
-  if (node === undefined) throw new Error('nothing is allocated')
-  await host.pods.sweep(node)
-  expect(held(host.ipam)).toEqual(['10.32.0.1'])
+describe('a router that starts', () => {
+  const settle = (host: TestHost): Promise<void> =>
+    settleAccounts({ ...host, universe: parseCidr('10.32.0.0/12'), hostAttachment: attachmentKey('weft', 'host') }, [], silentLog)
+
+  test('frees the addresses of pods that vanished while no router ran, and of no others', async () => {
+    await using host = await makeHost()
+    await using stays = await makeNetns()
+    must(await attach(host, stays, 'stays'))
+    {
+      await using goes = await makeNetns()
+      must(await attach(host, goes, 'goes'))
+    }
+    // The kernel takes a namespace down behind our back.
+    await until('its link is gone', async () => ((await links(host.ns)).length === BARE.length + 1 ? true : undefined))
+    await settle(host)
+    expect(held(host.ipam)).toEqual(['10.32.0.1'])
+  })
+
+  test('takes up the addresses of pods that run, when its journal has lost them; nobody else gets them', async () => {
+    await using host = await makeHost()
+    await using one = await makeNetns()
+    await using other = await makeNetns()
+    await using third = await makeNetns()
+    must(await attach(host, one, 'c1'))
+    must(await attach(host, other, 'c2'))
+    const before = host.ipam.allocations()
+    for (const key of before.keys()) await host.ipam.free(key)
+    await settle(host)
+    expect(host.ipam.allocations()).toEqual(before)
+    must(await attach(host, third, 'c3'))
+    expect(held(host.ipam)).toEqual(['10.32.0.1', '10.32.0.2', '10.32.0.3'])
+    expect(must(await pass(host.netlink, host.wants())).changes).toMatchObject({ removed: 0, errors: [] })
+    await expect(one.exec('ping', '-c', '1', '-W', '2', '10.32.0.2')).resolves.toContain(' 0% packet loss')
+  })
+
+  test('believes the pods, where the journal has kept something older', async () => {
+    await using host = await makeHost()
+    await using pod = await makeNetns()
+    must(await attach(host, pod, 'c1'))
+    await host.ipam.free(attachmentKey('c1', 'eth0'))
+    await host.ipam.allocate(attachmentKey('c1', 'eth0'), forever)
+    expect(held(host.ipam)).toEqual(['10.32.0.2'])
+    await settle(host)
+    expect(held(host.ipam)).toEqual(['10.32.0.1'])
+  })
 })

@@ -80,7 +80,16 @@ test('two routers that began apart and meet keep their pods, say so, and are one
   )
   expect(notice).toContain('weft ipam resolve --keep-ours')
   expect(running.log()).toContain('two rings of IP ranges have met')
-  expect((await a.snapshot()).ipam.ring).not.toBe((await b.snapshot()).ipam.ring)
+  const apart = (await a.snapshot()).ipam.ring
+  expect(apart).not.toBe((await b.snapshot()).ipam.ring)
+  const check = await b.weft('ipam', 'check')
+  expect([check.status, check.stdout.trim().split('\n')]).toEqual([
+    1,
+    [
+      expect.stringMatching(new RegExp(`\\(a\\): it has a ring that began apart from ours, ${apart}: decide .* \`weft ipam resolve\`$`)),
+      '1 finding; 5 addresses allocated, 5 attachments exist, 2 of 2 peers heard',
+    ],
+  ])
 
   expect((await b.weft('ipam', 'resolve', '--take-theirs')).stdout).toContain('stands')
   const { ipam, datapath } = await until(

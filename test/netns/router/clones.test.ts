@@ -112,6 +112,51 @@ test.each([
 )
 
 test(
+  'pods that a copy has made before it met its original lose their addresses, also over a restart, and a check names them',
+  async () => {
+    await using hub = await makeNetns()
+    await using original = await makeRouter('192.0.2.1')
+    await using copy = await makeRouter('192.0.2.2')
+    await using ofOriginal = await makeNetns()
+    await using ofCopy = await makeNetns()
+    await joinUnderlays(hub, [original, copy])
+    original.start('--nickname', 'original', '--ipam-init', 'seed=self')
+    const before = await original.ready()
+    execFileSync('cp', ['-a', `${original.stateDirectory}/.`, copy.stateDirectory])
+    const first = copy.start('--nickname', 'copy', '--ipam-init', 'seed=self')
+    await copy.ready()
+    const address = async (router: typeof copy, pod: typeof ofCopy, name: string) => (await router.cni('ADD', pod, name)).answer?.ips
+    expect(await address(copy, ofCopy, 'c1')).toEqual(await address(original, ofOriginal, 'o1'))
+    await copy.weft('connect', '192.0.2.1')
+    const isRenamed = async () => {
+      const report = await copy.snapshot().catch(() => undefined)
+      return report?.ready && report.router.name !== before.router.name ? report : undefined
+    }
+    const renamed = await until('the copy is ready under another name', isRenamed, seconds(20))
+    expect(first.log()).toContain('its pods lose their addresses, and have to be made anew')
+    expect(renamed.ipam.allocations.map(({ attachment }) => attachment)).toEqual(['weft/host'])
+
+    first.child.kill('SIGKILL')
+    await first.ended
+    copy.start('--nickname', 'copy', '--ipam-init', 'seed=self', '192.0.2.1')
+    expect((await copy.ready()).ipam.allocations.map(({ attachment }) => attachment)).toEqual(['weft/host'])
+    expect((await original.snapshot()).ipam.allocations.map(({ attachment }) => attachment)).toEqual(
+      ['weft/host', 'o1/eth0'].map((name) => expect.stringContaining(name)),
+    )
+    const check = await until(
+      'a check hears the original',
+      async () => {
+        const { stdout } = await copy.weft('ipam', 'check')
+        return stdout.includes('2 of 2 peers heard') ? stdout : undefined
+      },
+      seconds(20),
+    )
+    expect(check).toMatch(/\(copy\): c1\/eth0 exists with 10\.32\.0\.2, and none is allocated to it\n1 finding/)
+  },
+  LONG_MS,
+)
+
+test(
   'a copy that was told to begin the ring by itself joins that of the original, and keeps its new name and its pods over restarts',
   async () => {
     await using hub = await makeNetns()

@@ -1,5 +1,5 @@
 /** What goes wrong around a real router: each gives a precise error, and nothing is lost. */
-import { readFile, truncate, writeFile } from 'node:fs/promises'
+import { readdir, readFile, truncate, writeFile } from 'node:fs/promises'
 import { connect } from 'node:net'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
@@ -52,12 +52,13 @@ describe('a router that is killed', () => {
     await until('the interface is gone', async () => ((await pod.exec('ip', '-o', 'link')).includes('eth0') ? undefined : true))
   })
 
-  test('recovers from a journal that was cut in the middle, keeps the rest beside it, and says so', async () => {
+  test('recovers from a journal whose last record was cut short: the pod keeps its address', async () => {
     await using router = await makeRouter()
     await using pod = await makeNetns()
     const first = router.start(...SEED)
     await router.ready()
     await router.cni('ADD', pod, 'c1')
+    const before = (await router.snapshot()).ipam.allocations
     first.child.kill('SIGKILL')
     await first.ended
     const journal = join(router.stateDirectory, 'ipam', 'ipam.journal')
@@ -66,7 +67,35 @@ describe('a router that is killed', () => {
     const second = router.start(...SEED)
     const after = await router.ready()
     expect(after.ipam.entries).toHaveLength(1)
+    expect(after.ipam.allocations).toEqual(before)
+    expect(second.log()).toContain('cut short')
+  })
+
+  test('recovers from a flipped bit: listens for other peers first, keeps what was damaged, and its pods keep their addresses', async () => {
+    await using router = await makeRouter()
+    await using one = await makeNetns()
+    await using other = await makeNetns()
+    const first = router.start(...SEED)
+    await router.ready()
+    await router.cni('ADD', one, 'c1')
+    const before = (await router.snapshot()).ipam.allocations
+    first.child.kill('SIGKILL')
+    await first.ended
+    const journal = join(router.stateDirectory, 'ipam', 'ipam.journal')
+    const bytes = await readFile(journal)
+    // In the record of the ring, of the node's address or of the pod's: all that is behind it is lost.
+    bytes[60] = (bytes[60] ?? 0) ^ 8
+    await writeFile(journal, bytes)
+    const second = router.start(...SEED)
+    const early = await until('it answers', () => router.snapshot().catch(() => undefined))
+    expect([early.ready, early.ipam.doubt]).toEqual([false, expect.stringContaining('journal is lost')])
+    const added = await router.cni('ADD', other, 'c2')
+    expect(before.map(({ address }) => `${address}/32`)).not.toContain(added.answer?.ips?.[0]?.address)
+    await router.cni('DEL', other, 'c2')
+    const after = await router.ready()
+    expect(after.ipam.allocations.toSorted((a, b) => (a.address < b.address ? -1 : 1))).toEqual(before)
     expect(second.log()).toContain('damaged')
+    expect(await readdir(join(router.stateDirectory, 'ipam'))).toContain('ipam.journal.damaged-1')
   })
 })
 
@@ -103,6 +132,18 @@ describe('a router does not start', () => {
     expect(second.log()).toMatch(/in use|another/)
     expect(first.child.exitCode).toBeNull()
     expect((await router.snapshot()).ready).toBe(true)
+  })
+
+  test('with the journal of another cluster', async () => {
+    await using router = await makeRouter()
+    const first = router.start(...SEED, '--cluster', 'red')
+    await router.ready()
+    first.child.kill('SIGTERM')
+    await first.ended
+    const second = router.start(...SEED, '--cluster', 'blue')
+    expect(await second.ended).toBe(1)
+    expect(second.log()).toContain('is of the cluster red; we are to join blue')
+    expect(second.log()).toContain('give --cluster red')
   })
 
   test('with the journal of another range', async () => {

@@ -171,16 +171,55 @@ describe('a voter', () => {
     expect(a.ipam.status().waiting).toContain('waiting for 1 more of 2 peers; in reach: nobody')
   })
 
-  test('that lost some of its journal does not vote: it may have had a ring', async () => {
+  test('that lost its ring with some of its journal does not vote, as it had one, until it has listened for others; then as it voted before', async () => {
     const first = new IpamGroup(RANGE)
     const { disk } = first.join('a', 'consensus=1')
     await decide(first)
-    disk.bytes = disk.bytes?.slice(0, -1)
+    const bytes = disk.bytes ?? new Uint8Array()
+    disk.bytes = bytes.with(-1, 1 ^ (bytes.at(-1) ?? 0))
     const group = new IpamGroup(RANGE)
     const { ipam } = group.join('a', 'consensus=1', disk)
-    await group.pass(seconds(60))
+    await group.pass(seconds(4))
     expect(ipam.ranges()).toEqual([])
     expect(ipam.status().waiting).toContain('our ring was lost with the damage; we do not vote')
+    await group.pass(seconds(10))
+    expect([ranges(ipam), ipam.status().doubt]).toEqual(['a:0-0', undefined])
+  })
+
+  test('that lost its ring votes no other one together with somebody who knows of none, before it has heard as many as vote', async () => {
+    const first = new IpamGroup(RANGE)
+    const [a, b] = [first.join('a', 'consensus=3'), first.join('b', 'consensus=3')]
+    first.join('c', 'consensus=3')
+    await decide(first)
+    const bytes = a.disk.bytes ?? new Uint8Array()
+    a.disk.bytes = bytes.with(-1, 1 ^ (bytes.at(-1) ?? 0))
+    const group = new IpamGroup(RANGE)
+    const [again, c] = [group.join('a', 'consensus=3', a.disk), group.join('c', 'consensus=3')]
+    await group.pass(seconds(60))
+    const words = group.sent.filter((line) => /^a→c [a-z]/.test(line))
+    expect([again.ipam.ranges(), c.ipam.ranges(), new Set(words)]).toEqual([[], [], new Set(['a→c abstention'])])
+    expect(again.ipam.status().doubt).toContain('until it has heard from 1 more of the 3 peers that vote')
+    const { ipam } = group.join('b', 'consensus=3', b.disk)
+    group.gossip()
+    await group.pass(seconds(10))
+    expect([again.ipam, c.ipam].map((one) => one.status().seedId)).toEqual(Array(2).fill(ipam.status().seedId))
+    expect(again.ipam.status().status).toBe('ready')
+  })
+
+  test('that lost its ring and goes on without the others, as a person says, does not forget how it voted', async () => {
+    const first = new IpamGroup(RANGE)
+    const a = first.join('a', 'consensus=2')
+    const b = first.join('b', 'consensus=2')
+    await decide(first)
+    const bytes = a.disk.bytes ?? new Uint8Array()
+    a.disk.bytes = bytes.with(-1, 1 ^ (bytes.at(-1) ?? 0))
+    const group = new IpamGroup(RANGE)
+    const { ipam } = group.join('a', 'consensus=2', a.disk)
+    await group.pass(seconds(10))
+    expect(ipam.upkeep.recover()).toEqual([])
+    const { ipam: newcomer } = group.join('c', 'consensus=2')
+    await group.pass(seconds(30))
+    expect([ipam, newcomer].map((one) => one.status().seedId)).toEqual(Array(2).fill(b.ipam.status().seedId))
   })
 
   test('that cannot write what it says says nothing, until it can', async () => {

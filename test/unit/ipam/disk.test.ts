@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { openDisk, setJournalAside } from '../../../ipam/disk.ts'
+import { openDisk, setStateAside, VOTE_FILE } from '../../../ipam/disk.ts'
 import { diskContract } from '../../contract/ipam-disk.ts'
 import { MemoryDisk } from '../../support/memory-disk.ts'
 
@@ -32,20 +32,22 @@ test('files are for us alone, and a failed replacement leaves nothing behind', (
   expect(readFileSync(`${disk.path}.damaged-1`)).toEqual(Buffer.of(7))
 })
 
-test('a journal is set aside whole, and a new one begins', () => {
+test('a journal and a vote are set aside whole, and new ones begin', () => {
   const state = join(directory, 'state')
-  expect(setJournalAside(state, 'of-x')).toBeUndefined()
+  expect(setStateAside(state, 'of-x')).toEqual([])
   {
     using disk = openDisk(state)
+    using vote = disk.beside(VOTE_FILE)
     disk.replace(Uint8Array.of(1, 2))
-    expect(() => setJournalAside(state, 'of-x')).toThrow(expect.objectContaining({ code: 'STATE' }))
+    vote.replace(Uint8Array.of(3))
+    expect(() => setStateAside(state, 'of-x')).toThrow(expect.objectContaining({ code: 'STATE' }))
     expect(disk.read()).toEqual(Buffer.of(1, 2))
   }
-  const aside = setJournalAside(state, 'of-x')
-  expect(aside).toBe(join(state, 'ipam.journal.of-x'))
-  expect(readFileSync(aside ?? '')).toEqual(Buffer.of(1, 2))
+  expect(setStateAside(state, 'of-x')).toEqual(['ipam.journal.of-x', 'ipam.vote.of-x'].map((name) => join(state, name)))
+  expect(['journal', 'vote'].map((name) => readFileSync(join(state, `ipam.${name}.of-x`)))).toEqual([Buffer.of(1, 2), Buffer.of(3)])
   using disk = openDisk(state)
-  expect(disk.read()).toBeUndefined()
+  using vote = disk.beside(VOTE_FILE)
+  expect([disk.read(), vote.read()]).toEqual([undefined, undefined])
 })
 
 test('a state directory that is a file is refused', () => {

@@ -9,7 +9,7 @@ import { concatBytes } from '../../../mesh/base/bytes.ts'
 import { items, key, peer, SEED_ID } from '../../support/ipam.ts'
 import { MemoryDisk, systemError } from '../../support/memory-disk.ts'
 
-const HEADER = { peer: peer('a'), universe: parseCidr('10.32.0.0/27') }
+const HEADER = { peer: peer('a'), universe: parseCidr('10.32.0.0/27'), cluster: 'blue' }
 const HEAD_BYTES = encodeHeader(HEADER).length
 const RECORDS: readonly JournalRecord[] = [
   { kind: 'ring', delta: { universe: HEADER.universe, seedId: SEED_ID, items: items(32, '0:a:1 16:b:1') } },
@@ -17,6 +17,8 @@ const RECORDS: readonly JournalRecord[] = [
   { kind: 'allocate', key: key(2), host: 2 },
   { kind: 'free', key: key(1) },
   { kind: 'cursor', host: 3 },
+  { kind: 'doubt', isOpen: true },
+  { kind: 'doubt', isOpen: false },
 ]
 const JOURNAL = concatBytes([encodeHeader(HEADER), encodeRecords(RECORDS)])
 
@@ -27,22 +29,27 @@ function diskWith(bytes: Uint8Array | undefined): MemoryDisk {
 }
 
 test('every kind of record comes back as it was written', () => {
-  expect(scanJournal(JOURNAL)).toEqual({ head: { kind: 'known', header: HEADER }, records: RECORDS, goodBytes: JOURNAL.length })
+  expect(scanJournal(JOURNAL)).toEqual({
+    head: { kind: 'known', header: HEADER },
+    records: RECORDS,
+    goodBytes: JOURNAL.length,
+    end: 'whole',
+  })
 })
 
-test('cut anywhere behind its header, it gives the records before the cut, and keeps what is behind', () => {
+test('cut anywhere behind its header, it gives the records before the cut, and takes the rest for a record that was never finished', () => {
   for (let cut = HEAD_BYTES; cut <= JOURNAL.length; cut++) {
     const disk = diskWith(JOURNAL.slice(0, cut))
-    const { records, warning } = openStore(disk.open(), HEADER)
+    const { records, warning, store, isDamaged } = openStore(disk.open(), HEADER)
     const whole = encodeRecords(records).length + HEAD_BYTES
     expect(records).toEqual(RECORDS.slice(0, records.length))
     expect(whole).toBeLessThanOrEqual(cut)
     expect(whole + encodeRecords(RECORDS.slice(records.length, records.length + 1)).length).toBeGreaterThan(
       cut === JOURNAL.length ? 0 : cut,
     )
-    expect(disk.damaged).toEqual(whole === cut ? [] : [JOURNAL.slice(whole, cut)])
-    expect(warning === undefined).toBe(whole === cut)
-    expect(disk.bytes).toEqual(JOURNAL.slice(0, whole))
+    expect([disk.damaged, isDamaged, warning === undefined, store.broken]).toEqual([[], false, whole === cut, whole !== cut])
+    store.rewrite(RECORDS)
+    expect([disk.bytes, store.broken]).toEqual([JOURNAL, false])
   }
 })
 
@@ -51,12 +58,12 @@ test('with any bit flipped behind its header, it gives the records before that, 
     const bytes = JOURNAL.slice()
     bytes[bit >> 3] = (bytes[bit >> 3] ?? 0) ^ (1 << (bit & 7))
     const disk = diskWith(bytes)
-    const { records, store } = openStore(disk.open(), HEADER)
-    expect(records).toEqual(RECORDS.slice(0, records.length))
+    const { records, store, isDamaged } = openStore(disk.open(), HEADER)
+    expect([records, isDamaged]).toEqual([RECORDS.slice(0, records.length), true])
     const whole = HEAD_BYTES + encodeRecords(records).length
     expect(whole * 8).toBeLessThanOrEqual(bit)
-    expect(disk.damaged).toEqual([bytes.slice(whole)])
-    store.append([{ kind: 'cursor', host: 9 }], 'buffered')
+    expect([disk.damaged, disk.bytes]).toEqual([[bytes.slice(whole)], bytes])
+    store.rewrite([...records, { kind: 'cursor', host: 9 }])
     expect(openStore(disk.open(), HEADER).records).toEqual([...records, { kind: 'cursor', host: 9 }])
   }
 })
@@ -77,6 +84,7 @@ describe('a journal that is not ours is refused, with what to do, and nothing of
   test.each([
     { name: 'of another peer', bytes: encodeHeader({ ...HEADER, peer: peer('b') }), text: 'bbbbbbbbbbbbbbbb' },
     { name: 'of another universe', bytes: encodeHeader({ ...HEADER, universe: parseCidr('10.64.0.0/27') }), text: '10.64.0.0/27' },
+    { name: 'of another cluster', bytes: encodeHeader({ ...HEADER, cluster: 'red' }), text: 'the cluster red; we are to join blue' },
     { name: 'of another format', bytes: reframed(otherFormat), text: 'format 2' },
     { name: 'empty', bytes: new Uint8Array(), text: 'no readable header' },
     { name: 'cut within its header', bytes: JOURNAL.slice(0, HEAD_BYTES - 1), text: 'no readable header' },
@@ -117,8 +125,8 @@ describe('a failed write', () => {
     }
     expect(store.append([{ kind: 'free', key: key(2) }], 'buffered').ok).toBe(false)
     disk.fault = undefined
-    const { records, warning } = openStore(disk.open(), HEADER)
-    expect([records, warning === undefined]).toEqual([RECORDS, false])
+    const { records, warning, isDamaged } = openStore(disk.open(), HEADER)
+    expect([records, warning === undefined, isDamaged]).toEqual([RECORDS, false, false])
   })
 })
 

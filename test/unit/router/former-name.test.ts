@@ -3,12 +3,14 @@ import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promis
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
+import { attachmentKey } from '../../../ipam/attachment.ts'
 import { silentLog } from '../../../mesh/base/log.ts'
 import { loadCrypto } from '../../../mesh/crypto.ts'
 import { giveUpName, loadName, type Named } from '../../../router/former-name.ts'
 
 const crypto = await loadCrypto()
 const AT = new Date('2026-11-24T12:00:00.000Z')
+const POD = attachmentKey('c1', 'eth0')
 let folder = ''
 
 beforeEach(async () => {
@@ -29,7 +31,7 @@ function load(): Promise<Named> {
 
 async function giveUp(): Promise<Named> {
   const named = await load()
-  await giveUpName(folder, { name: named.identity.name, reason: 'a copy', at: AT }, crypto)
+  await giveUpName(folder, { name: named.identity.name, reason: 'a copy', at: AT, pods: [POD] }, crypto)
   return named
 }
 
@@ -44,7 +46,7 @@ test('a name that was given up is replaced at the next start, once, and the jour
   const { identity } = await giveUp()
   const next = await load()
   expect(next.identity.name).not.toBe(identity.name)
-  expect(next.former).toEqual({ name: identity.name, reason: 'a copy', at: AT.toISOString(), successor: next.identity.name })
+  expect(next.former).toEqual({ name: identity.name, reason: 'a copy', at: AT.toISOString(), pods: [POD], successor: next.identity.name })
   expect(await readFile(`${journal()}.of-${identity.name}`, 'utf8')).toBe('addresses')
   await writeFile(journal(), 'new addresses')
   expect(await load()).toEqual(next)

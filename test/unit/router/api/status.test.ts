@@ -229,3 +229,14 @@ describe('the status text', () => {
     expect(renderTargets(snapshot.router.targets)).toBe('198.18.0.2\nnode-c:7000\n')
   })
 })
+
+test('a journal that cannot be written and a past that is lost are shown', () => {
+  const ipam = {
+    ...snapshot.ipam,
+    journalFault: 'cannot write to /state/ipam.journal: ENOSPC',
+    doubt: "some of this node's journal is lost",
+  }
+  const text = renderStatus({ ...snapshot, ipam })
+  expect(text).toContain('\n        Journal: cannot write to /state/ipam.journal: ENOSPC\n')
+  expect(text).toContain("\n           Lost: some of this node's journal is lost\n")
+})
