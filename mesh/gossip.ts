@@ -40,7 +40,7 @@ export interface News {
   readonly key: string | undefined
   readonly delta: Uint8Array
   /** Stands for the delta where there is much to tell: far shorter, and enough for `weigh`. Only of news with a key. */
-  readonly offer?: () => Uint8Array
+  readonly offer?: Uint8Array
 }
 
 export interface Weighed {

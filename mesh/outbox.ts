@@ -74,7 +74,7 @@ export class Outbox {
     const offered = canOffer ? portion.filter(isOfferable) : []
     return [
       ...packed(told, ({ delta }) => delta).map(({ channel, items }) => ({ kind: 'deltas', channel, deltas: items }) as const),
-      ...packed(offered, ({ offer, delta }) => offer?.() ?? delta).map(
+      ...packed(offered, ({ offer, delta }) => offer ?? delta).map(
         ({ channel, items }) => ({ kind: 'offers', channel, offers: items }) as const,
       ),
     ]

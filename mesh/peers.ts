@@ -262,8 +262,7 @@ const newsOfRecord = new WeakMap<SignedRecord, News>()
 function newsOf(entry: SignedRecord): News {
   const known = newsOfRecord.get(entry)
   if (known !== undefined) return known
-  const offer = offerOf(entry)
-  const news = { key: entry.record.name, delta: entry.delta, offer: () => offer }
+  const news: News = { key: entry.record.name, delta: entry.delta, offer: offerOf(entry) }
   newsOfRecord.set(entry, news)
   return news
 }

@@ -69,7 +69,7 @@ export class Versions implements GossipPart {
 
   #newsOf(key: number): News {
     const version = this.held.get(key) ?? 0
-    return { key: String(key), delta: entry(key, version, DELTA_BYTES), offer: () => entry(key, version, OFFER_BYTES) }
+    return { key: String(key), delta: entry(key, version, DELTA_BYTES), offer: entry(key, version, OFFER_BYTES) }
   }
 }
 

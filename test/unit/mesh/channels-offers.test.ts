@@ -8,6 +8,7 @@ import { Channels } from '../../../mesh/channels.ts'
 import type { GossipPart } from '../../../mesh/gossip.ts'
 import { type ChannelMessage, decodeMessage, encodeMessage } from '../../../mesh/messages.ts'
 import { TOLD_MAX } from '../../../mesh/outbox.ts'
+import { channelsOf } from '../../support/channels.ts'
 import { DELTA_BYTES, entry, OFFER_BYTES, Versions } from '../../support/versions.ts'
 
 const a = parsePeerName('aaaaaaaaaaaaaaaa')
@@ -26,14 +27,6 @@ function deltas(...list: readonly (readonly [number, number])[]): ChannelMessage
 
 function wants(...keys: readonly number[]): ChannelMessage {
   return { kind: 'wants', channel: 'versions', keys: keys.map(String) }
-}
-
-function channelsOf(part: GossipPart, neighbours: readonly PeerName[]): { readonly channels: Channels; readonly faults: string[] } {
-  const faults: string[] = []
-  const channels = new Channels((from, code, detail) => faults.push(`${from.slice(0, 1)} ${code}: ${detail}`))
-  channels.register(part)
-  for (const name of neighbours) channels.up(name)
-  return { channels, faults }
 }
 
 const range = (count: number, first = 0): readonly number[] => Array.from({ length: count }, (_, index) => first + index)

@@ -2,11 +2,12 @@
 import { describe, expect, test } from 'vitest'
 import { millis, type PeerName, parsePeerName } from '../../../mesh/base/brand.ts'
 import { err, ok } from '../../../mesh/base/result.ts'
-import { Channels, SUMMARIES_PER_SECOND_MAX } from '../../../mesh/channels.ts'
+import { type Channels, SUMMARIES_PER_SECOND_MAX } from '../../../mesh/channels.ts'
 import { FRAME_BYTES_MAX } from '../../../mesh/framing.ts'
 import type { GossipPart, News } from '../../../mesh/gossip.ts'
 import { type ChannelMessage, decodeMessage, encodeMessage } from '../../../mesh/messages.ts'
 import { QUEUE_BYTES_MAX } from '../../../mesh/outbox.ts'
+import { channelsOf } from '../../support/channels.ts'
 
 const a = parsePeerName('aaaaaaaaaaaaaaaa')
 const b = parsePeerName('bbbbbbbbbbbbbbbb')
@@ -53,14 +54,6 @@ function newsOf(byte: number): News {
 
 function deltas(...list: readonly (readonly number[])[]): ChannelMessage {
   return { kind: 'deltas', channel: 'set', deltas: list.map((bytes) => Uint8Array.from(bytes)) }
-}
-
-function channelsOf(part: GossipPart, neighbours: readonly PeerName[]): { readonly channels: Channels; readonly faults: string[] } {
-  const faults: string[] = []
-  const channels = new Channels((from, code, detail) => faults.push(`${from.slice(0, 1)} ${code}: ${detail}`))
-  channels.register(part)
-  for (const name of neighbours) channels.up(name)
-  return { channels, faults }
 }
 
 /** Everything that waits for a neighbour, in portions. */

@@ -129,7 +129,7 @@ describe('an offer', () => {
   function offerOf(record: SignedRecord): Uint8Array {
     const from = peersOf(101)
     merge(from, [record])
-    const offer = from.tell(record.record.name)?.offer?.()
+    const offer = from.tell(record.record.name)?.offer
     if (offer === undefined) throw new Error('a record has an offer')
     return offer
   }
@@ -163,7 +163,7 @@ describe('an offer', () => {
   test('is what news of our own has as well, and short', () => {
     const [ours, other] = [peersOf(1), peersOf(2)]
     const news = ours.publish(plainFacts)
-    const offer = news?.offer?.() ?? new Uint8Array()
+    const offer = news?.offer ?? new Uint8Array()
     expect(offer.length).toBeLessThanOrEqual(OFFER_BYTES_MAX)
     expect(news?.key?.length).toBeLessThanOrEqual(KEY_LENGTH_MAX)
     expect(other.weigh(offer)).toEqual({ ok: true, value: { key: name, verdict: 'lacking' } })
