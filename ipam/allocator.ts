@@ -9,15 +9,18 @@ import { err, ok, type Result, unreachable } from '../mesh/base/result.ts'
 import type { GossipFault, Merged } from '../mesh/gossip.ts'
 import type { AttachmentKey } from './attachment.ts'
 import { Answers, Asking, type Prospects } from './donation.ts'
-import type { Ledger } from './ledger.ts'
+import type { Ledger, LedgerMerge } from './ledger.ts'
 import { encodeSpaceMessage, type SpaceMessage } from './messages.ts'
-import { ownedRanges, type Ring, withEnds } from './ring.ts'
+import { ownedRanges, type Ring, type RingItem } from './ring.ts'
 import { encodeDelta, type RingDelta } from './ring-codec.ts'
+import { chunksOf } from './ring-digest.ts'
 import type { StoreError } from './store.ts'
+import { retirementText } from './takeover.ts'
 
 /**
  * Why an address was not given:
  * - `no-ring`: nobody has told us of a ring yet
+ * - `retired`: this peer's name was retired; it must join as a new peer
  * - `exhausted`: every owner of addresses was asked and has none free
  * - `unreachable`: some owners cannot be reached or do not answer, and the others have none free
  * - `cancelled`: the caller went away, the attachment was freed meanwhile, or we are closing
@@ -25,7 +28,7 @@ import type { StoreError } from './store.ts'
  * - `busy`: too many are waiting already
  */
 export interface AllocateError {
-  readonly code: 'no-ring' | 'exhausted' | 'unreachable' | 'cancelled' | 'store' | 'busy'
+  readonly code: 'no-ring' | 'retired' | 'exhausted' | 'unreachable' | 'cancelled' | 'store' | 'busy'
   readonly text: string
 }
 
@@ -37,6 +40,8 @@ export type AllocatorEffect =
   | { readonly kind: 'settle'; readonly request: number; readonly result: Result<number, AllocateError> }
   /** The ring or the allocations are not what they were. */
   | { readonly kind: 'changed' }
+  /** Allocated here, and another's from now on: two pods may have them. */
+  | { readonly kind: 'lost'; readonly hosts: readonly number[] }
   | { readonly kind: 'trouble'; readonly text: string }
 
 /** No caller waits longer than this. Runtimes give a pod's network far more, and try again. */
@@ -95,7 +100,7 @@ export class Allocator {
       return
     }
     this.#waiting.set(request, { request, key, deadline: millis(now + ALLOCATE_TIMEOUT) })
-    this.#serve(now)
+    this.serve(now)
   }
 
   cancel(request: number): void {
@@ -110,7 +115,7 @@ export class Allocator {
     const released = this.#ledger.release(key)
     if (released.ok && released.value !== undefined) {
       this.#effects.push({ kind: 'changed' })
-      this.#serve(now)
+      this.serve(now)
     }
     return released
   }
@@ -120,7 +125,7 @@ export class Allocator {
     const seeded = this.#ledger.seed(ring)
     if (seeded.ok) {
       this.#effects.push({ kind: 'changed' })
-      this.#serve(now)
+      this.serve(now)
     }
     return seeded
   }
@@ -128,15 +133,11 @@ export class Allocator {
   merge(delta: RingDelta, now: Millis): Result<Merged, GossipFault> {
     const merged = this.#ledger.merge(delta)
     if (!merged.ok) return merged
-    const { news, faults, unwritten } = merged.value
-    if (unwritten !== undefined) this.#trouble(unwritten.text)
-    if (news.length > 0) this.#effects.push({ kind: 'changed' })
-    this.#serve(now)
-    // A boundary goes as the end of the entry before it; alone it says nothing that cannot wait.
-    const entries = news.filter(({ owner }) => owner !== undefined)
-    const ring = this.#ledger.ring
-    if (ring === undefined || entries.length === 0) return ok({ news: [], held: [], faults })
-    return ok({ news: [{ key: undefined, delta: encodeDelta({ ...delta, items: withEnds(ring, entries) }) }], held: [], faults })
+    const { news, faults } = merged.value
+    this.#react(merged.value)
+    this.serve(now)
+    if (news.items.length + news.retired.length === 0) return ok({ news: [], held: [], faults })
+    return ok({ news: [{ key: undefined, delta: encodeDelta({ ...delta, ...news }) }], held: [], faults })
   }
 
   receive(from: PeerName, message: SpaceMessage, now: Millis): Result<void, GossipFault> {
@@ -178,7 +179,11 @@ export class Allocator {
     return this.#asking.prospects(this.#otherOwners(), this.#reachable())
   }
 
-  #serve(now: Millis): void {
+  /** To be called when there may be free addresses that were not there before. */
+  serve(now: Millis): void {
+    if (this.#ledger.retiredBy !== undefined) {
+      for (const request of this.#waiting.keys()) this.#settle(request, err(this.#reason()))
+    }
     for (const { request, key } of this.#waiting.values()) {
       const allocated = this.#ledger.allocate(key)
       if (!allocated.ok) {
@@ -222,10 +227,25 @@ export class Allocator {
       this.#ask(now)
       return merged
     }
-    if (merged.value.unwritten !== undefined) this.#trouble(merged.value.unwritten.text)
-    if (merged.value.news.length > 0) this.#effects.push({ kind: 'changed' })
-    this.#serve(now)
+    this.#react(merged.value)
+    this.serve(now)
     return ok(undefined)
+  }
+
+  /** To what a merge has changed. */
+  #react({ news, own, lost, unwritten }: LedgerMerge): void {
+    if (unwritten !== undefined) this.#trouble(unwritten.text)
+    if (news.items.length + news.retired.length > 0) this.#effects.push({ kind: 'changed' })
+    if (own.length > 0) this.#broadcast(own)
+    if (lost.length > 0) this.#effects.push({ kind: 'lost', hosts: lost })
+  }
+
+  #broadcast(items: readonly RingItem[]): void {
+    const { ring, universe } = this.#ledger
+    if (ring === undefined) return
+    for (const chunk of chunksOf({ items, retired: [] })) {
+      this.#effects.push({ kind: 'broadcast', delta: encodeDelta({ universe, seedId: ring.seedId, ...chunk }) })
+    }
   }
 
   #send(to: PeerName, message: SpaceMessage): void {
@@ -246,7 +266,8 @@ export class Allocator {
     const owners = new Map<PeerName, number>()
     if (this.#ledger.ring === undefined) return owners
     for (const { owner, range } of ownedRanges(this.#ledger.ring)) {
-      if (owner !== this.#ledger.self) owners.set(owner, (owners.get(owner) ?? 0) + range.end - range.start)
+      if (owner !== this.#ledger.self && !this.#ledger.ring.retired.has(owner))
+        owners.set(owner, (owners.get(owner) ?? 0) + range.end - range.start)
     }
     return owners
   }
@@ -254,6 +275,8 @@ export class Allocator {
   #reason(): AllocateError {
     if (this.#ledger.ring === undefined)
       return { code: 'no-ring', text: 'no ring of IP ranges is known yet: no other peer has told us of one' }
+    const by = this.#ledger.retiredBy
+    if (by !== undefined) return { code: 'retired', text: retirementText(this.#ledger.self, by) }
     const { denied, silent, unreachable: gone, open } = this.prospects()
     const parts = [
       { peers: denied, what: 'have none free' },

@@ -2,7 +2,7 @@
  * IPAM for the rest of Weft: binds the allocator to the mesh's gossip, a clock and a state directory.
  * It decides nothing: it decodes what comes, passes it on and performs the effects.
  */
-import { type Cidr, formatCidr, type Ipv4, type Range } from '../mesh/base/address.ts'
+import { type Cidr, formatCidr, formatIpv4, type Ipv4, type Range } from '../mesh/base/address.ts'
 import type { Millis, PeerName } from '../mesh/base/brand.ts'
 import { millis } from '../mesh/base/brand.ts'
 import type { Clock } from '../mesh/base/clock.ts'
@@ -241,6 +241,9 @@ export class Ipam implements AsyncDisposable {
           if (!this.#changed) queueMicrotask(() => this.#tell())
           this.#changed = true
           break
+        case 'lost':
+          this.#trouble(`allocated here, but taken by another peer: ${effect.hosts.map((host) => this.#text(host)).join(', ')}`)
+          break
         case 'trouble':
           this.#trouble(effect.text)
           break
@@ -282,6 +285,10 @@ export class Ipam implements AsyncDisposable {
   #trouble(text: string): void {
     this.#faults.add(text)
     this.#log.warn({ reason: text }, 'IPAM trouble')
+  }
+
+  #text(host: number): string {
+    return formatIpv4(hostAddress(this.#ledger.universe, host))
   }
 
   #now(): Millis {

@@ -12,32 +12,39 @@
  * does not stop the routes. No promise can be built on it: after a failed write the next change of ours
  * must write the whole state first.
  */
-import { type Cidr, cidrSize, formatCidr } from '../mesh/base/address.ts'
+import { type Cidr, cidrSize, formatCidr, type Range } from '../mesh/base/address.ts'
 import type { PeerName } from '../mesh/base/brand.ts'
 import { err, ok, type Result, unreachable } from '../mesh/base/result.ts'
 import type { GossipFault } from '../mesh/gossip.ts'
 import type { AttachmentKey } from './attachment.ts'
 import type { JournalRecord } from './journal.ts'
 import {
+  coalesceItems,
   emptyRing,
+  entryOver,
   grantItems,
   mergeRing,
   ownedRanges,
   type Ring,
-  type RingEntry,
   type RingItem,
-  ringItems,
+  type RingNews,
+  ringNews,
   type SeedId,
-  withEnds,
 } from './ring.ts'
-import { DELTA_ITEMS_MAX, type RingDelta } from './ring-codec.ts'
+import { DELTA_ITEMS_MAX, type RingDelta, type RingHead } from './ring-codec.ts'
+import { chunksOf } from './ring-digest.ts'
 import { Space } from './space.ts'
 import type { Store, StoreError } from './store.ts'
+import { lateItems } from './takeover.ts'
 import { isReserved } from './universe.ts'
 
 export interface LedgerMerge {
-  /** Entries that were new to us, as they are in our ring. */
-  readonly news: readonly RingEntry[]
+  /** What was new to us. */
+  readonly news: RingNews
+  /** What we wrote ourselves in answer to it: all others are to hear of it. */
+  readonly own: readonly RingItem[]
+  /** Host numbers that are allocated here and were ours until now. */
+  readonly lost: readonly number[]
   readonly faults: readonly GossipFault[]
   /** Set when the news could not be written: they are in memory only. */
   readonly unwritten: StoreError | undefined
@@ -75,14 +82,24 @@ export class Ledger {
     return this.#allocations
   }
 
+  /** By whom this peer's own name was retired: then it allocates and gives nothing any more. */
+  get retiredBy(): PeerName | undefined {
+    return this.#ring?.retired.get(this.self)
+  }
+
   /** Allocated here, although the ring says that they are another's: two pods may have them. */
   strays(): readonly number[] {
-    return this.#space.strays()
+    return [...this.#allocations.values()].filter((host) => !this.#isOurs(host, this.#ring))
+  }
+
+  /** Ranges of ours without an address in use. */
+  unused(): readonly Range[] {
+    return this.#space.unused()
   }
 
   /** Begins the ring; only for a peer that has none. */
   seed(ring: Ring): Result<void, StoreError> {
-    return this.#commit(this.#ringRecords(ring.seedId, ringItems(ring)), 'durable')
+    return this.#commit(this.#ringRecords(ring.seedId, ringNews(ring)), 'durable')
   }
 
   /** The same address again for the same key; undefined when none is free here. */
@@ -101,35 +118,44 @@ export class Ledger {
     return written.ok ? ok(host) : written
   }
 
-  /** Gives part of our free space to `to`: the entries to tell of; undefined when we have nothing to give. */
+  /** Gives part of our free space to `to`: what to tell of; undefined when we have nothing to give. */
   grant(to: PeerName): Result<RingDelta | undefined, StoreError> {
     const block = this.#space.blockToGive()
-    if (this.#ring === undefined || block === undefined) return ok(undefined)
+    if (this.#ring === undefined || block === undefined || this.#ring.retired.has(to)) return ok(undefined)
     const items = grantItems(this.#ring, this.self, block, to)
     // A grant must be one message; a block of more fragments than fit in one stays with us.
     if (items === undefined || items.length > DELTA_ITEMS_MAX) return ok(undefined)
     const { seedId } = this.#ring
-    const written = this.#commit(this.#ringRecords(seedId, items), 'durable')
-    return written.ok ? ok({ universe: this.universe, seedId, items }) : written
+    const written = this.write({ items, retired: [] })
+    return written.ok ? ok({ universe: this.universe, seedId, items, retired: [] }) : written
+  }
+
+  /** Writes what we may say of the ring, durably. Nothing happens when we have none. */
+  write(news: RingNews): Result<void, StoreError> {
+    return this.#ring === undefined ? ok(undefined) : this.#commit(this.#ringRecords(this.#ring.seedId, news), 'durable')
   }
 
   /** Takes over what is sound and news in `delta`. A ring of another beginning is refused as a whole. */
   merge(delta: RingDelta): Result<LedgerMerge, GossipFault> {
     const foreign = this.foreign(delta)
     if (foreign !== undefined) return err(foreign)
-    if (delta.seedId === undefined) return ok({ news: [], faults: [], unwritten: undefined })
-    const merged = mergeRing(this.#ring ?? emptyRing(delta.seedId, this.#size), delta.items)
-    const { news, faults } = merged
-    if (news.length === 0) return ok({ news, faults, unwritten: undefined })
-    const gains = news.some(({ owner }) => owner === this.self)
-    const records = this.#ringRecords(delta.seedId, withEnds(merged.ring, news))
-    const written = this.#commit(records, gains ? 'durable' : 'buffered')
+    const nothing = { news: { items: [], retired: [] }, own: [], lost: [], faults: [], unwritten: undefined }
+    if (delta.seedId === undefined) return ok(nothing)
+    const before = this.#ring ?? emptyRing(delta.seedId, this.#size)
+    const { ring, news, faults } = mergeRing(before, delta)
+    if (ring === before) return ok({ ...nothing, faults })
+    const gains = news.items.filter(({ owner }) => owner === this.self)
+    const own = gains.length === 0 ? [] : this.#answerTo(before, ring, gains)
+    const records = [...this.#ringRecords(delta.seedId, news), ...this.#ringRecords(delta.seedId, { items: own, retired: [] })]
+    const isOfWeight = gains.length > 0 || news.retired.length > 0
+    const written = this.#commit(records, isOfWeight ? 'durable' : 'buffered')
     if (!written.ok) for (const record of records) this.#apply(record)
-    return ok({ news, faults, unwritten: written.ok ? undefined : written.error })
+    const lost = [...this.#allocations.values()].filter((host) => this.#isOurs(host, before) && !this.#isOurs(host, this.#ring))
+    return ok({ news, own, lost, faults, unwritten: written.ok ? undefined : written.error })
   }
 
   /** Why a message about the ring `theirs` is not for ours; undefined when it is. */
-  foreign(theirs: Omit<RingDelta, 'items'>): GossipFault | undefined {
+  foreign(theirs: RingHead): GossipFault | undefined {
     const [range, ourRange] = [formatCidr(theirs.universe), formatCidr(this.universe)]
     if (range !== ourRange) return { code: 'foreign', detail: `a ring of the range ${range}; ours is ${ourRange}` }
     if (theirs.seedId === undefined || this.#ring === undefined || theirs.seedId === this.#ring.seedId) return undefined
@@ -139,13 +165,19 @@ export class Ledger {
     }
   }
 
-  #ringRecords(seedId: SeedId, items: readonly RingItem[]): readonly JournalRecord[] {
-    const records: JournalRecord[] = []
-    for (let at = 0; at < items.length; at += DELTA_ITEMS_MAX) {
-      const delta = { universe: this.universe, seedId, items: items.slice(at, at + DELTA_ITEMS_MAX) }
-      records.push({ kind: 'ring', delta })
-    }
-    return records
+  /** What comes too late goes back; what touches our other ranges becomes one with them. */
+  #answerTo(before: Ring, merged: Ring, gains: readonly RingItem[]): readonly RingItem[] {
+    const late = lateItems(before, gains)
+    const { ring } = mergeRing(merged, { items: late, retired: [] })
+    return ring.retired.has(this.self) ? late : [...late, ...coalesceItems(ring, this.self)]
+  }
+
+  #isOurs(host: number, ring: Ring | undefined): boolean {
+    return ring !== undefined && entryOver(ring, host)?.owner === this.self
+  }
+
+  #ringRecords(seedId: SeedId, news: RingNews): readonly JournalRecord[] {
+    return chunksOf(news).map((chunk) => ({ kind: 'ring', delta: { universe: this.universe, seedId, ...chunk } }))
   }
 
   #commit(records: readonly JournalRecord[], durability: 'buffered' | 'durable'): Result<void, StoreError> {
@@ -159,7 +191,7 @@ export class Ledger {
 
   /** The fewest records that give the present state. */
   #snapshot(): readonly JournalRecord[] {
-    const ring = this.#ring === undefined ? [] : this.#ringRecords(this.#ring.seedId, ringItems(this.#ring))
+    const ring = this.#ring === undefined ? [] : this.#ringRecords(this.#ring.seedId, ringNews(this.#ring))
     const allocations = [...this.#allocations].map(([key, host]) => ({ kind: 'allocate', key, host }) as const)
     return [...ring, ...allocations, { kind: 'cursor', host: this.#space.cursor }]
   }
@@ -168,10 +200,11 @@ export class Ledger {
   #apply(record: JournalRecord): void {
     switch (record.kind) {
       case 'ring': {
-        const { seedId, items } = record.delta
+        const { seedId } = record.delta
         if (seedId === undefined || this.foreign(record.delta) !== undefined) return
-        this.#ring = mergeRing(this.#ring ?? emptyRing(seedId, this.#size), items).ring
-        this.#space.own(ownedRanges(this.#ring).flatMap(({ owner, range }) => (owner === this.self ? [range] : [])))
+        this.#ring = mergeRing(this.#ring ?? emptyRing(seedId, this.#size), record.delta).ring
+        const usable = this.#ring.retired.has(this.self) ? [] : ownedRanges(this.#ring).filter(({ owner }) => owner === this.self)
+        this.#space.own(usable.map(({ range }) => range))
         return
       }
       case 'allocate':

@@ -3,7 +3,8 @@ import { formatCidr, formatIpv4 } from '../mesh/base/address.ts'
 import type { PeerName } from '../mesh/base/brand.ts'
 import type { Allocator } from './allocator.ts'
 import type { Ledger } from './ledger.ts'
-import { ringItems } from './ring.ts'
+import type { Ring, RingItem } from './ring.ts'
+import { retirementText } from './takeover.ts'
 import { hostAddress, usableSize } from './universe.ts'
 
 export interface IpamStatus {
@@ -39,11 +40,13 @@ interface IpamOwnerStatus {
   readonly addresses: number
   /** Known of ourselves only. */
   readonly active: number | undefined
+  /** Its name is retired, and nobody has taken over these yet. */
+  readonly isRetired: boolean
 }
 
 export function ipamStatus(ledger: Ledger, allocator: Allocator, faults: readonly string[]): IpamStatus {
   const { universe } = ledger
-  const items = ledger.ring === undefined ? [] : ringItems(ledger.ring)
+  const items = ledger.ring === undefined ? [] : withGaps(ledger.ring)
   const strays = ledger
     .strays()
     .map((host) => `${formatIpv4(hostAddress(universe, host))} is allocated here, but the ring gives it to another peer`)
@@ -66,8 +69,16 @@ export function ipamStatus(ledger: Ledger, allocator: Allocator, faults: readonl
   }
 }
 
+/** The whole universe: what nobody has told us of has no owner. */
+function withGaps({ entries, size }: Ring): readonly (Omit<RingItem, 'owner'> & { readonly owner: PeerName | undefined })[] {
+  const gap = (token: number, end: number) => (token < end ? [{ token, end, owner: undefined, version: 0, epoch: 0 }] : [])
+  const known = entries.flatMap((entry, index) => [...gap(entries[index - 1]?.end ?? 0, entry.token), entry])
+  return [...known, ...gap(entries.at(-1)?.end ?? 0, size)]
+}
+
 function statusText(ledger: Ledger, allocator: Allocator): string {
   if (ledger.ring === undefined) return 'awaiting a ring from another peer'
+  if (ledger.retiredBy !== undefined) return retirementText(ledger.self, ledger.retiredBy)
   if (allocator.pending().length === 0) return 'ready'
   const { denied, silent, unreachable, open } = allocator.prospects()
   const onlyUnreachable = unreachable.length > 0 && denied.length + silent.length + open.length === 0
@@ -78,10 +89,13 @@ function statusText(ledger: Ledger, allocator: Allocator): string {
 
 function owners({ ring, self, allocations }: Ledger): readonly IpamOwnerStatus[] {
   const addresses = new Map<PeerName, number>()
-  for (const { owner, token, end } of ring === undefined ? [] : ringItems(ring)) {
-    if (owner !== undefined) addresses.set(owner, (addresses.get(owner) ?? 0) + end - token)
-  }
+  for (const { owner, token, end } of ring?.entries ?? []) addresses.set(owner, (addresses.get(owner) ?? 0) + end - token)
   return [...addresses]
-    .map(([peer, count]) => ({ peer, addresses: count, active: peer === self ? allocations.size : undefined }))
+    .map(([peer, count]) => ({
+      peer,
+      addresses: count,
+      active: peer === self ? allocations.size : undefined,
+      isRetired: ring?.retired.has(peer) ?? false,
+    }))
     .sort((a, b) => (a.peer < b.peer ? -1 : 1))
 }

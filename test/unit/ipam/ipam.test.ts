@@ -73,8 +73,8 @@ describe('one peer alone', () => {
         { token: '10.32.0.16', size: 16, peer: peer('b'), version: 1, epoch: 0 },
       ],
       owners: [
-        { peer: peer('a'), addresses: 16, active: 1 },
-        { peer: peer('b'), addresses: 16, active: undefined },
+        { peer: peer('a'), addresses: 16, active: 1, isRetired: false },
+        { peer: peer('b'), addresses: 16, active: undefined, isRetired: false },
       ],
       pending: [],
       faults: [],
@@ -169,7 +169,7 @@ describe('several peers', () => {
     group.deaf.add(peer('a'))
     void ipam.allocate(key(1), NEVER)
     await group.pass()
-    const delta = { universe: parseCidr('10.32.0.0/24'), seedId: seedIdOf(parseCidr('10.32.0.0/24'), [peer('a')]), items: [] }
+    const delta = { universe: parseCidr('10.32.0.0/24'), seedId: seedIdOf(parseCidr('10.32.0.0/24'), [peer('a')]), items: [], retired: [] }
     const ask = decodeSpaceMessage(group.last)
     ipam.part.receive(encodeSpaceMessage({ kind: 'grant', id: ask.ok ? ask.value.id : 0, free: 9, delta }), peer('a'))
     await group.pass(seconds(4))

@@ -12,7 +12,10 @@ import { MemoryDisk, systemError } from '../../support/memory-disk.ts'
 const HEADER = { peer: peer('a'), universe: parseCidr('10.32.0.0/27') }
 const HEAD_BYTES = encodeHeader(HEADER).length
 const RECORDS: readonly JournalRecord[] = [
-  { kind: 'ring', delta: { universe: HEADER.universe, seedId: SEED_ID, items: items(32, '0:a:1 16:b:1') } },
+  {
+    kind: 'ring',
+    delta: { universe: HEADER.universe, seedId: SEED_ID, items: items(32, '0:a:1 16:b:1'), retired: [{ peer: peer('d'), by: peer('c') }] },
+  },
   { kind: 'allocate', key: key(1), host: 1 },
   { kind: 'allocate', key: key(2), host: 2 },
   { kind: 'free', key: key(1) },
