@@ -59,19 +59,25 @@ interface Waiting {
   readonly deadline: Millis
 }
 
+export interface AllocatorPorts {
+  /** The peers that a message can be sent to now. */
+  reachable(): readonly PeerName[]
+  /** Whether nothing new may be given out or asked for now: those who wait go on waiting. Call `serve` when that ends. */
+  isHeld(): boolean
+}
+
 export class Allocator {
   readonly #ledger: Ledger
-  readonly #reachable: () => readonly PeerName[]
+  readonly #ports: AllocatorPorts
   readonly #asking: Asking
   readonly #answers = new Answers()
   readonly #waiting = new Map<number, Waiting>()
   #effects: AllocatorEffect[] = []
 
-  /** @param reachable the peers that a message can be sent to now. */
-  constructor(ledger: Ledger, random: Random, reachable: () => readonly PeerName[]) {
+  constructor(ledger: Ledger, random: Random, ports: AllocatorPorts) {
     this.#ledger = ledger
     this.#asking = new Asking(random)
-    this.#reachable = reachable
+    this.#ports = ports
   }
 
   /** What is to be done since the last call, in order. */
@@ -176,7 +182,7 @@ export class Allocator {
 
   /** How matters stand for those who wait. */
   prospects(): Prospects {
-    return this.#asking.prospects(this.#otherOwners(), this.#reachable())
+    return this.#asking.prospects(this.#otherOwners(), this.#ports.reachable())
   }
 
   /** To be called when there may be free addresses that were not there before. */
@@ -185,6 +191,7 @@ export class Allocator {
       for (const request of this.#waiting.keys()) this.#settle(request, err(this.#reason()))
     }
     for (const { request, key } of this.#waiting.values()) {
+      if (this.#ports.isHeld() && !this.#ledger.allocations.has(key)) continue
       const allocated = this.#ledger.allocate(key)
       if (!allocated.ok) {
         this.#trouble(allocated.error.text)
@@ -199,14 +206,14 @@ export class Allocator {
 
   #ask(now: Millis): void {
     this.#asking.tick(now)
-    if (this.#waiting.size === 0) return
-    const ask = this.#asking.next(this.#otherOwners(), this.#reachable(), now)
+    if (this.#waiting.size === 0 || this.#ports.isHeld()) return
+    const ask = this.#asking.next(this.#otherOwners(), this.#ports.reachable(), now)
     if (ask !== undefined) this.#send(ask.peer, { kind: 'ask', id: ask.id })
   }
 
   #answer(from: PeerName, id: number): void {
     const repeated = this.#answers.recall(from, id)
-    const granted = repeated === undefined ? this.#ledger.grant(from) : ok(repeated)
+    const granted = repeated !== undefined || this.#ports.isHeld() ? ok(repeated) : this.#ledger.grant(from)
     if (!granted.ok) this.#trouble(granted.error.text)
     const delta = granted.ok ? granted.value : undefined
     if (delta === undefined) {

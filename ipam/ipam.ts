@@ -14,14 +14,18 @@ import { type AllocateError, Allocator, type AllocatorEffect } from './allocator
 import type { AttachmentKey } from './attachment.ts'
 import { type Disk, openDisk } from './disk.ts'
 import { Faults } from './faults.ts'
+import { type LeaveError, type LeaveOptions, Leaving, type LeavingEffect, type Left } from './leaving.ts'
 import { Ledger } from './ledger.ts'
 import { decodeSpaceMessage } from './messages.ts'
 import { ownedRanges, type Ring } from './ring.ts'
-import { decodeDelta } from './ring-codec.ts'
+import { decodeDelta, type RingDelta } from './ring-codec.ts'
 import { decodeSummary, missingDeltas, ringDigest, ringSummary } from './ring-digest.ts'
 import { type IpamInit, seedIdOf, seedRing } from './seed.ts'
 import { type IpamStatus, ipamStatus } from './status.ts'
 import { openStore, type StoreError } from './store.ts'
+import { retirementText } from './takeover.ts'
+import { decodeTakeoverMessage, isTakeoverMessage } from './takeover-messages.ts'
+import { type TakeoverError, type TakeoverOptions, Takeovers } from './takeovers.ts'
 import { addressRange, checkUniverse, hostAddress } from './universe.ts'
 
 /** A range of addresses, base + n, and its owner. */
@@ -42,21 +46,38 @@ export interface IpamOptions {
   readonly log: Logger
 }
 
+/** Our own name was retired: we allocate nothing any more, and must join under another name. */
+export interface OwnRetirement {
+  readonly by: PeerName
+  /** What pods of this node have, and others may be given now; empty when we left in good order. */
+  readonly lost: ReadonlyMap<AttachmentKey, Ipv4>
+}
+
+type Effect = AllocatorEffect | LeavingEffect
+
 /** Owns the state directory and one timer. */
 export class Ipam implements AsyncDisposable {
   /** To be registered with the mesh, before `attach`. */
   readonly part: GossipPart
   readonly #ledger: Ledger
   readonly #allocator: Allocator
+  readonly #takeovers: Takeovers
+  readonly #leaving: Leaving
   readonly #clock: Clock
   readonly #log: Logger
   readonly #resources: Disposable
   readonly #faults = new Faults()
   readonly #settlers = new Map<number, (result: Result<number, AllocateError>) => void>()
+  readonly #takers = new Map<number, (result: Result<number, TakeoverError>) => void>()
+  readonly #leavers = new Map<number, (result: Result<Left, LeaveError>) => void>()
   readonly #listeners = new Set<() => void>()
+  #onRetired: ((retirement: OwnRetirement) => void) | undefined
+  #isRetirementTold = false
+  /** It had a ring before it started: what has become of that meanwhile? */
+  #isBack = false
   #digest: { readonly ring: Ring | undefined; readonly bytes: Uint8Array } | undefined
   #port: GossipPort | undefined
-  #outbox: (AllocatorEffect & { kind: 'send' | 'broadcast' })[] = []
+  #outbox: (Effect & { kind: 'send' | 'broadcast' })[] = []
   #wake: Disposable | undefined
   #changed = false
   #requests = 0
@@ -80,6 +101,7 @@ export class Ipam implements AsyncDisposable {
     const { store, records, warning } = openStore(disk, { peer: options.self, universe: options.universe })
     const ipam = new Ipam(new Ledger(options.self, options.universe, store, records), store, options)
     if (warning !== undefined) ipam.#trouble(warning)
+    ipam.#isBack = ipam.#ledger.ring !== undefined
     ipam.#begin(options.init, warning !== undefined)
     opening.move()
     return ipam
@@ -90,7 +112,11 @@ export class Ipam implements AsyncDisposable {
     this.#resources = resources
     this.#clock = clock
     this.#log = log
-    this.#allocator = new Allocator(ledger, random, () => this.#port?.reachable() ?? [])
+    const reachable = (): readonly PeerName[] => this.#port?.reachable() ?? []
+    const merge = (delta: RingDelta, now: Millis): Result<unknown, GossipFault> => this.#allocator.merge(delta, now)
+    this.#leaving = new Leaving({ ledger, random, reachable, merge })
+    this.#takeovers = new Takeovers({ ledger, random, reachable, merge })
+    this.#allocator = new Allocator(ledger, random, { reachable, isHeld: () => this.#leaving.isHeld })
     this.part = {
       channel: 'ipam',
       digest: () => this.#currentDigest(),
@@ -104,8 +130,37 @@ export class Ipam implements AsyncDisposable {
   /** From now on other peers can be asked for space. */
   attach(port: GossipPort): void {
     this.#port = port
+    if (this.#isBack) this.#leaving.comeBack(this.#now())
     this.#allocator.tick(this.#now())
     this.#perform()
+  }
+
+  /**
+   * Takes over all ranges of `peer`, which a person says is gone, and retires its name: how many addresses are
+   * ours now. Never waits longer than 8 s. `takeovers.ts` says what is promised.
+   */
+  takeOver(peer: PeerName, options: TakeoverOptions): Promise<Result<number, TakeoverError>> {
+    const request = this.#requests++
+    const settled = new Promise<Result<number, TakeoverError>>((resolve) => this.#takers.set(request, resolve))
+    this.#takeovers.start(request, peer, options, this.#now())
+    this.#servePerform()
+    return settled
+  }
+
+  /** Hands over all that no pod uses, and retires our own name. Never waits longer than 8 s. */
+  leave(options: LeaveOptions): Promise<Result<Left, LeaveError>> {
+    const request = this.#requests++
+    const settled = new Promise<Result<Left, LeaveError>>((resolve) => this.#leavers.set(request, resolve))
+    this.#leaving.leave(request, options, this.#now())
+    this.#servePerform()
+    return settled
+  }
+
+  /** Calls `listener` once when our own name is found to be retired; at once if it is already. */
+  onRetired(listener: (retirement: OwnRetirement) => void): void {
+    this.#onRetired = listener
+    this.#isRetirementTold = false
+    this.#tellRetirement()
   }
 
   /** The same address again for the same key. Never waits longer than 10 s. */
@@ -167,6 +222,8 @@ export class Ipam implements AsyncDisposable {
     this.#closed = true
     this.#allocator.close()
     this.#perform()
+    for (const taker of this.#takers.values()) taker(err({ code: 'silent', text: 'the router is shutting down', peers: [] }))
+    for (const leaver of this.#leavers.values()) leaver(err({ code: 'silent', text: 'the router is shutting down' }))
     this.#listeners.clear()
     return Promise.try(() => this.#resources[Symbol.dispose]())
   }
@@ -218,40 +275,65 @@ export class Ipam implements AsyncDisposable {
   }
 
   #receive(bytes: Uint8Array, from: PeerName): void {
-    const message = decodeSpaceMessage(bytes)
-    const received = message.ok ? this.#allocator.receive(from, message.value, this.#now()) : message
+    const received = isTakeoverMessage(bytes) ? this.#receiveTakeover(bytes, from) : this.#receiveSpace(bytes, from)
     if (!received.ok) this.#faults.add(`from ${from}: ${received.error.detail}`)
+    this.#servePerform()
+  }
+
+  #receiveSpace(bytes: Uint8Array, from: PeerName): Result<void, GossipFault> {
+    const message = decodeSpaceMessage(bytes)
+    return message.ok ? this.#allocator.receive(from, message.value, this.#now()) : message
+  }
+
+  #receiveTakeover(bytes: Uint8Array, from: PeerName): Result<void, GossipFault> {
+    const message = decodeTakeoverMessage(bytes)
+    if (!message.ok) return message
+    const received = this.#takeovers.receive(from, message.value, this.#now())
+    return received.ok ? this.#leaving.receive(from, message.value, this.#now()) : received
+  }
+
+  /** There may be free addresses, or none any more, after what was done. */
+  #servePerform(): void {
+    this.#allocator.serve(this.#now())
     this.#perform()
   }
 
   /** What goes to others is sent after the present call, as the mesh may be in the midst of calling us. */
   #perform(): void {
-    for (const effect of this.#allocator.drain()) {
-      switch (effect.kind) {
-        case 'broadcast':
-        case 'send':
-          if (this.#outbox.length === 0) queueMicrotask(() => this.#flush())
-          this.#outbox.push(effect)
-          break
-        case 'settle':
-          this.#settlers.get(effect.request)?.(effect.result)
-          this.#settlers.delete(effect.request)
-          break
-        case 'changed':
-          if (!this.#changed) queueMicrotask(() => this.#tell())
-          this.#changed = true
-          break
-        case 'lost':
-          this.#trouble(`allocated here, but taken by another peer: ${effect.hosts.map((host) => this.#text(host)).join(', ')}`)
-          break
-        case 'trouble':
-          this.#trouble(effect.text)
-          break
-        default:
-          unreachable(effect)
-      }
-    }
+    for (const effect of [...this.#allocator.drain(), ...this.#takeovers.drain(), ...this.#leaving.drain()]) this.#do(effect)
+    this.#tellRetirement()
     this.#rearm()
+  }
+
+  #do(effect: Effect): void {
+    switch (effect.kind) {
+      case 'broadcast':
+      case 'send':
+        if (this.#outbox.length === 0) queueMicrotask(() => this.#flush())
+        this.#outbox.push(effect)
+        break
+      case 'settle':
+        settle(this.#settlers, effect)
+        break
+      case 'taken':
+        settle(this.#takers, effect)
+        break
+      case 'left':
+        settle(this.#leavers, effect)
+        break
+      case 'changed':
+        if (!this.#changed) queueMicrotask(() => this.#tell())
+        this.#changed = true
+        break
+      case 'lost':
+        this.#trouble(`allocated here, but taken by another peer: ${effect.hosts.map((host) => this.#text(host)).join(', ')}`)
+        break
+      case 'trouble':
+        this.#trouble(effect.text)
+        break
+      default:
+        unreachable(effect)
+    }
   }
 
   #flush(): void {
@@ -259,7 +341,8 @@ export class Ipam implements AsyncDisposable {
     this.#outbox = []
     for (const effect of outbox) {
       if (effect.kind === 'broadcast') this.#port?.broadcast(effect.delta)
-      else if (this.#port?.send(effect.to, effect.message) !== true) this.#allocator.unsent(effect.to, this.#now())
+      else if (this.#port?.send(effect.to, effect.message) === true) continue
+      else if (!isTakeoverMessage(effect.message)) this.#allocator.unsent(effect.to, this.#now())
     }
     this.#perform()
   }
@@ -272,14 +355,25 @@ export class Ipam implements AsyncDisposable {
   #rearm(): void {
     this.#wake?.[Symbol.dispose]()
     const now = this.#now()
-    const at = this.#closed ? undefined : this.#allocator.wakeAt(now)
+    const moments = [this.#allocator.wakeAt(now), this.#takeovers.wakeAt(), this.#leaving.wakeAt()].filter((at) => at !== undefined)
     this.#wake =
-      at === undefined
+      this.#closed || moments.length === 0
         ? undefined
-        : this.#clock.after(millis(Math.max(0, at - now)), () => {
+        : this.#clock.after(millis(Math.max(0, Math.min(...moments) - now)), () => {
+            this.#takeovers.tick(this.#now())
+            this.#leaving.tick(this.#now())
             this.#allocator.tick(this.#now())
-            this.#perform()
+            this.#servePerform()
           })
+  }
+
+  #tellRetirement(): void {
+    const by = this.#ledger.retiredBy
+    if (by === undefined || this.#isRetirementTold || this.#onRetired === undefined) return
+    this.#isRetirementTold = true
+    const lost = by === this.#ledger.self ? new Map() : this.allocations()
+    this.#trouble(retirementText(this.#ledger.self, by))
+    this.#onRetired({ by, lost })
   }
 
   #trouble(text: string): void {
@@ -294,4 +388,9 @@ export class Ipam implements AsyncDisposable {
   #now(): Millis {
     return this.#clock.now()
   }
+}
+
+function settle<R>(waiting: Map<number, (result: R) => void>, { request, result }: { readonly request: number; readonly result: R }): void {
+  waiting.get(request)?.(result)
+  waiting.delete(request)
 }

@@ -24,6 +24,8 @@ export interface IpamStatus {
   readonly pending: readonly string[]
   /** What went wrong lately, the latest last. */
   readonly faults: readonly string[]
+  /** By whom our own name was retired. */
+  readonly retiredBy: PeerName | undefined
 }
 
 interface IpamEntryStatus {
@@ -66,6 +68,7 @@ export function ipamStatus(ledger: Ledger, allocator: Allocator, faults: readonl
     owners: owners(ledger),
     pending: allocator.pending(),
     faults: [...faults, ...strays],
+    retiredBy: ledger.retiredBy,
   }
 }
 

@@ -22,6 +22,10 @@ export class IpamGroup {
   readonly deaf: Set<PeerName> = new Set()
   /** Peers that nobody can send to. */
   readonly gone: Set<PeerName> = new Set()
+  /** Of each of these and another of these only: what is between them and the rest is cut. */
+  readonly apart: Set<PeerName> = new Set()
+  /** Nobody hears a broadcast any more, as if all of them were lost. */
+  isSilent = false
   /** Every unicast message: from, to, kind of message (1 ask, 2 grant, 3 denial). */
   readonly sent: string[] = []
   /** The last of them. */
@@ -51,6 +55,7 @@ export class IpamGroup {
     this.#members.set(name, member)
     ipam.attach({
       broadcast: (delta) => {
+        if (this.isSilent) return
         for (const other of this.#others(name)) other.ipam.part.merge(delta, name)
       },
       send: (to, message) => {
@@ -78,7 +83,8 @@ export class IpamGroup {
 
   #others(name: PeerName): readonly Member[] {
     if (this.gone.has(name)) return []
-    return [...this.#members.values()].filter((other) => other.name !== name && !this.gone.has(other.name))
+    const isNear = (other: PeerName): boolean => !this.gone.has(other) && this.apart.has(other) === this.apart.has(name)
+    return [...this.#members.values()].filter((other) => other.name !== name && isNear(other.name))
   }
 }
 

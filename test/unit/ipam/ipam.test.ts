@@ -78,6 +78,7 @@ describe('one peer alone', () => {
       ],
       pending: [],
       faults: [],
+      retiredBy: undefined,
     })
   })
 })

@@ -6,6 +6,7 @@ import { decodeSpaceMessage, encodeSpaceMessage } from '../../../ipam/messages.t
 import { emptyRing, mergeRing, type Ring } from '../../../ipam/ring.ts'
 import { DELTA_ITEMS_MAX, decodeDelta, encodeDelta } from '../../../ipam/ring-codec.ts'
 import { decodeSummary, missingDeltas, ringDigest, ringSummary } from '../../../ipam/ring-digest.ts'
+import { decodeTakeoverMessage, encodeTakeoverMessage, isTakeoverMessage } from '../../../ipam/takeover-messages.ts'
 import { parseCidr } from '../../../mesh/base/address.ts'
 import { fromHex, toHex } from '../../../mesh/base/bytes.ts'
 import { GOSSIP_MESSAGE_BYTES_MAX } from '../../../mesh/gossip.ts'
@@ -127,6 +128,32 @@ test('messages about space come back as they went', () => {
   )
 })
 
+test('messages about takeovers come back as they went', () => {
+  const delta = { universe: UNIVERSE, seedId: SEED_ID, items: items(SIZE, '8:a:2:12'), retired: [{ peer: peer('c'), by: peer('a') }] }
+  fc.assert(
+    fc.property(number, (id) => {
+      for (const message of [
+        { kind: 'proposal', id, peer: peer('b'), delta },
+        { kind: 'consent', id },
+        { kind: 'dissent', id, delta },
+        { kind: 'refusal', id, reason: 'busy' },
+        { kind: 'refusal', id, reason: 'alive' },
+        { kind: 'handover', id, delta },
+        { kind: 'inquiry', id },
+        { kind: 'answer', id, delta },
+      ] as const) {
+        const bytes = encodeTakeoverMessage(message)
+        expect(isTakeoverMessage(bytes)).toBe(true)
+        expect(decodeTakeoverMessage(bytes)).toEqual({ ok: true, value: message })
+        expect(decodeTakeoverMessage(bytes.subarray(0, message.kind === 'consent' || message.kind === 'inquiry' ? 4 : 5))).toMatchObject({
+          ok: false,
+        })
+      }
+    }),
+    { seed: 5, numRuns: 30 },
+  )
+})
+
 test('no bytes break a decoder', () => {
   const start = fc.constantFrom(
     '',
@@ -137,7 +164,8 @@ test('no bytes break a decoder', () => {
   fc.assert(
     fc.property(start, fc.uint8Array({ maxLength: 80 }), (hex, rest) => {
       const bytes = Buffer.concat([fromHex(hex), rest])
-      for (const decode of [decodeDelta, decodeSummary, decodeSpaceMessage]) expect(decode(bytes)).toHaveProperty('ok')
+      for (const decode of [decodeDelta, decodeSummary, decodeSpaceMessage, decodeTakeoverMessage])
+        expect(decode(bytes)).toHaveProperty('ok')
     }),
     { seed: 4, numRuns: 2_000 },
   )

@@ -1,0 +1,358 @@
+/**
+ * Taking over from peers that are gone, because a person said so (`weft rmpeer`). Owns no timer: the caller
+ * says what time it is and performs the effects.
+ *
+ * Two peers may be told at once to take over from the same one, and somebody may have been given some of
+ * its addresses at the last moment. So whoever is told (the **taker**) asks everybody first, and writes
+ * only when all agree:
+ *
+ *  1. The taker proposes: "P is gone, and this is its estate as I know it" to every other peer that it has
+ *     ever heard of. Peers that cannot be reached must be left out by the person (see below).
+ *  2. Whoever knows the same estate keeps, durably, that P is retired, and consents. From then on it gives
+ *     back to the estate whatever P still gives it (lateItems). Whoever knows otherwise says what it knows;
+ *     the taker learns it and proposes anew. Whoever reaches P, or is P, refuses.
+ *  3. Whoever is taking over from P itself refuses if its name is the greater one; otherwise it gives up its
+ *     own attempt, and consents.
+ *  4. When all have consented to the same estate the taker writes it to itself with a higher epoch, durably,
+ *     tells everybody, and only then uses it.
+ *
+ * Why no two takers get the same address (I3): suppose S and T both wrote one. Each had the other's
+ * consent. When S consented it knew the address as P's still, so S had not written then, and was not taking
+ * over then (3). So S began after it consented to T; and likewise T after it consented to S. Each consent
+ * came after its giver's writing or before its giver's beginning, and both cannot be before the other.
+ * A crash only ends an attempt, or comes after the write. Nothing here depends on time.
+ *
+ * Why nobody loses what P gave it rightly: it says so in step 2, and what it hears of later it gives back.
+ *
+ * What depends on the person:
+ *  - P does not run, and none of its pods does. If it does after all, its pods' addresses are given to
+ *    others; it hears so as soon as it reaches anybody, and says so.
+ *  - Peers that are left out (`leaveAbsent`) are not told to take over from P themselves meanwhile, and have
+ *    been given nothing by P that only they know of. If they have: all agree on one owner when they meet,
+ *    the greater stamp; the loser drops the range at once and says which of its pods' addresses it lost.
+ */
+import { type Millis, millis, type PeerName, seconds } from '../mesh/base/brand.ts'
+import { type Random, randomBelow } from '../mesh/base/random.ts'
+import { err, ok, type Result } from '../mesh/base/result.ts'
+import type { GossipFault } from '../mesh/gossip.ts'
+import type { Ledger } from './ledger.ts'
+import { entriesWithin, type Ring, type RingItem } from './ring.ts'
+import { DELTA_ITEMS_MAX, encodeDelta, type RingDelta } from './ring-codec.ts'
+import { chunksOf } from './ring-digest.ts'
+import { claimItems, estateOf, retirementText, sameEntries } from './takeover.ts'
+import { encodeTakeoverMessage, type TakeoverMessage } from './takeover-messages.ts'
+
+/**
+ * Why nothing was taken over:
+ * - `self`, `alive`, `unknown`: the peer is we ourselves; can be reached; was never heard of
+ * - `absent`: others cannot be reached, and were not left out
+ * - `silent`: others did not answer
+ * - `busy`: another peer takes over from it at this moment
+ * - `retired`: our own name is retired
+ * - `no-ring`, `limit`, `store`: there is no ring yet; the estate is in too many pieces; the disk failed
+ */
+export interface TakeoverError {
+  readonly code: 'self' | 'alive' | 'unknown' | 'absent' | 'silent' | 'busy' | 'retired' | 'no-ring' | 'limit' | 'store'
+  readonly text: string
+  readonly hint?: string
+  /** Those that are meant: who cannot be reached, does not answer, or is busy. */
+  readonly peers: readonly PeerName[]
+}
+
+export interface TakeoverOptions {
+  /** Peers that the mesh knows of; owners of ranges are asked in any case. */
+  readonly known: readonly PeerName[]
+  readonly leaveAbsent: boolean
+}
+
+export type TakeoverEffect =
+  | { readonly kind: 'send'; readonly to: PeerName; readonly message: Uint8Array }
+  | { readonly kind: 'broadcast'; readonly delta: Uint8Array }
+  /** The ring is not what it was: there may be free addresses now. */
+  | { readonly kind: 'changed' }
+  | { readonly kind: 'trouble'; readonly text: string }
+  /** The answer to a call of `start`: how many host numbers are ours now. */
+  | { readonly kind: 'taken'; readonly request: number; readonly result: Result<number, TakeoverError> }
+
+export interface TakeoverPorts {
+  readonly ledger: Ledger
+  readonly random: Random
+  /** The peers that a message can be sent to now. */
+  reachable(): readonly PeerName[]
+  /** Takes over what another peer knows of the ring. */
+  merge(delta: RingDelta, now: Millis): Result<unknown, GossipFault>
+}
+
+/** Shorter than a command waits for its answer. */
+const TIMEOUT: Millis = seconds(8)
+/** A proposal or its answer may be lost. */
+const RETRY: Millis = seconds(1)
+/** Answers to dissents, beyond one round to everybody: a peer that never agrees is asked once a second after these. */
+const HASTY_MAX = 256
+
+interface Attempt {
+  readonly request: number
+  readonly peer: PeerName
+  readonly leaveAbsent: boolean
+  readonly deadline: Millis
+  readonly voters: readonly PeerName[]
+  id: number
+  estate: readonly RingItem[]
+  /** Who has not consented yet. */
+  waiting: Set<PeerName>
+  askAt: Millis
+  hasty: number
+}
+
+export class Takeovers {
+  readonly #ports: TakeoverPorts
+  readonly #attempts = new Map<PeerName, Attempt>()
+  #effects: TakeoverEffect[] = []
+
+  constructor(ports: TakeoverPorts) {
+    this.#ports = ports
+  }
+
+  /** What is to be done since the last call, in order. */
+  drain(): readonly TakeoverEffect[] {
+    const effects = this.#effects
+    this.#effects = []
+    return effects
+  }
+
+  /** When to call `tick`, at the latest; undefined when nothing is under way. */
+  wakeAt(): Millis | undefined {
+    const moments = [...this.#attempts.values()].map(({ askAt, deadline }) => Math.min(askAt, deadline))
+    return moments.length === 0 ? undefined : millis(Math.min(...moments))
+  }
+
+  /** Settled by an effect, at once or within 8 s. @param request a number not used before. */
+  start(request: number, peer: PeerName, { known, leaveAbsent }: TakeoverOptions, now: Millis): void {
+    const { ledger } = this.#ports
+    const voters = this.#voters(peer, known)
+    const ring = ledger.ring
+    const refusal = this.#refusal(peer, known) ?? (leaveAbsent ? undefined : this.#absence(voters))
+    if (refusal !== undefined || ring === undefined) {
+      this.#settle(request, err(refusal ?? noRing()))
+      return
+    }
+    if (ring.retired.has(peer) && estateOf(ring.entries, peer).length === 0) {
+      this.#settle(request, ok(0))
+      return
+    }
+    const round = { id: 0, estate: [], waiting: new Set<PeerName>(), askAt: now, hasty: HASTY_MAX }
+    const attempt = { request, peer, leaveAbsent, deadline: millis(now + TIMEOUT), voters, ...round }
+    this.#attempts.set(peer, attempt)
+    this.#propose(attempt, now)
+  }
+
+  receive(from: PeerName, message: TakeoverMessage, now: Millis): Result<void, GossipFault> {
+    if (message.kind === 'proposal') return this.#proposed(from, message, now)
+    const attempt = [...this.#attempts.values()].find(({ id, waiting }) => id === message.id && waiting.has(from))
+    if (attempt === undefined) return ok(undefined)
+    if (message.kind === 'consent') {
+      attempt.waiting.delete(from)
+      this.#completeIfAgreed(attempt, now)
+    } else if (message.kind === 'refusal') {
+      this.#give(attempt, message.reason === 'alive' ? alive(attempt.peer, from) : busy(attempt.peer, from))
+    } else if (message.kind === 'dissent') {
+      return this.#dissented(attempt, from, message.delta, now)
+    }
+    return ok(undefined)
+  }
+
+  tick(now: Millis): void {
+    const reachable = new Set(this.#ports.reachable())
+    for (const attempt of [...this.#attempts.values()]) this.#advance(attempt, reachable, now)
+  }
+
+  #advance(attempt: Attempt, reachable: ReadonlySet<PeerName>, now: Millis): void {
+    const { peer, leaveAbsent, deadline, askAt } = attempt
+    if (leaveAbsent) attempt.waiting = attempt.waiting.intersection(reachable)
+    if (reachable.has(peer)) this.#give(attempt, alive(peer, this.#ports.ledger.self))
+    else if (attempt.waiting.size === 0) this.#completeIfAgreed(attempt, now)
+    else if (deadline <= now) this.#give(attempt, silent([...attempt.waiting]))
+    else if (askAt <= now) this.#ask(attempt, [...attempt.waiting], now)
+  }
+
+  #refusal(peer: PeerName, known: readonly PeerName[]): TakeoverError | undefined {
+    const { ring, self, retiredBy } = this.#ports.ledger
+    if (peer === self)
+      return { code: 'self', text: `${peer} is this node itself`, hint: 'to leave the cluster run `weft reset`', peers: [] }
+    if (ring === undefined) return noRing()
+    if (retiredBy !== undefined) return { code: 'retired', text: retirementText(self, retiredBy), peers: [] }
+    if (this.#ports.reachable().includes(peer)) return alive(peer, self)
+    const running = this.#attempts.get(peer)
+    if (running !== undefined) return busy(peer, self)
+    const isKnown = known.includes(peer) || ring.retired.has(peer) || ring.entries.some(({ owner }) => owner === peer)
+    return isKnown ? undefined : { code: 'unknown', text: `no peer ${peer} is known`, hint: 'see `weft status ipam`', peers: [] }
+  }
+
+  /** All who might be told to take over as well, or may have been given something. */
+  #voters(peer: PeerName, known: readonly PeerName[]): readonly PeerName[] {
+    const { ring, self } = this.#ports.ledger
+    const owners = ring?.entries.map(({ owner }) => owner) ?? []
+    return [...new Set([...known, ...owners])].filter((name) => name !== self && name !== peer && !ring?.retired.has(name)).sort()
+  }
+
+  #absence(voters: readonly PeerName[]): TakeoverError | undefined {
+    const reachable = new Set(this.#ports.reachable())
+    const absent = voters.filter((name) => !reachable.has(name))
+    if (absent.length === 0) return undefined
+    return {
+      code: 'absent',
+      text: 'these peers cannot be reached, and might be told the same',
+      hint: 'start them; remove those that are gone too; or leave them out with --leave-absent, if nobody removes the same peer there',
+      peers: absent,
+    }
+  }
+
+  /** A new round: the estate as it is now, to everybody. */
+  #propose(attempt: Attempt, now: Millis): void {
+    const { ledger, random } = this.#ports
+    const reachable = new Set(this.#ports.reachable())
+    attempt.id = randomBelow(random, 2 ** 32)
+    attempt.estate = estateOf(ledger.ring?.entries ?? [], attempt.peer)
+    attempt.waiting = new Set(attempt.voters.filter((name) => !attempt.leaveAbsent || reachable.has(name)))
+    if (attempt.estate.length > DELTA_ITEMS_MAX) this.#give(attempt, tooMany(attempt.peer))
+    else if (attempt.waiting.size === 0) this.#completeIfAgreed(attempt, now)
+    else this.#ask(attempt, [...attempt.waiting], now)
+  }
+
+  #ask(attempt: Attempt, peers: readonly PeerName[], now: Millis, more: readonly RingItem[] = []): void {
+    const { peer, id, estate } = attempt
+    attempt.askAt = millis(now + RETRY)
+    const delta = this.#delta([...estate, ...more].slice(0, DELTA_ITEMS_MAX))
+    if (delta !== undefined) for (const to of peers) this.#send(to, { kind: 'proposal', id, peer, delta })
+  }
+
+  #dissented(attempt: Attempt, from: PeerName, delta: RingDelta, now: Millis): Result<void, GossipFault> {
+    const merged = this.#ports.merge(delta, now)
+    const ring = this.#ports.ledger.ring
+    if (!merged.ok || ring === undefined) return merged.ok ? ok(undefined) : merged
+    // Beyond this many the next proposals wait for the tick.
+    attempt.hasty -= 1
+    if (attempt.hasty <= 0) return ok(undefined)
+    if (!sameEntries(attempt.estate, estateOf(ring.entries, attempt.peer))) this.#propose(attempt, now)
+    else this.#ask(attempt, [from], now, within(ring, delta.items))
+    return ok(undefined)
+  }
+
+  #proposed(from: PeerName, message: TakeoverMessage & { kind: 'proposal' }, now: Millis): Result<void, GossipFault> {
+    const { id, peer, delta } = message
+    const { ledger } = this.#ports
+    const own = this.#attempts.get(peer)
+    const reason =
+      peer === ledger.self || this.#ports.reachable().includes(peer)
+        ? 'alive'
+        : own !== undefined && ledger.self > from
+          ? 'busy'
+          : undefined
+    if (reason !== undefined) {
+      this.#send(from, { kind: 'refusal', id, reason })
+      return ok(undefined)
+    }
+    if (own !== undefined) this.#give(own, busy(peer, from))
+    const merged = this.#ports.merge(delta, now)
+    const ring = ledger.ring
+    if (!merged.ok || ring === undefined) return merged.ok ? ok(undefined) : merged
+    const [ours, theirs] = [estateOf(ring.entries, peer), estateOf(delta.items, peer)]
+    if (!sameEntries(ours, theirs)) this.#dissent(from, id, [...ours, ...within(ring, theirs)])
+    else if (this.#retire(peer, from)) this.#send(from, { kind: 'consent', id })
+    return ok(undefined)
+  }
+
+  #dissent(to: PeerName, id: number, items: readonly RingItem[]): void {
+    const delta = this.#delta(items.slice(0, DELTA_ITEMS_MAX))
+    if (delta !== undefined) this.#send(to, { kind: 'dissent', id, delta })
+  }
+
+  /** Keeps, durably, that `peer` is retired. False when it cannot be written. */
+  #retire(peer: PeerName, by: PeerName): boolean {
+    if (this.#ports.ledger.ring?.retired.has(peer)) return true
+    const written = this.#ports.ledger.write({ items: [], retired: [{ peer, by }] })
+    this.#effects.push(written.ok ? { kind: 'changed' } : { kind: 'trouble', text: written.error.text })
+    return written.ok
+  }
+
+  #completeIfAgreed(attempt: Attempt, now: Millis): void {
+    if (attempt.waiting.size > 0) return
+    const { ledger } = this.#ports
+    const estate = estateOf(ledger.ring?.entries ?? [], attempt.peer)
+    if (!sameEntries(estate, attempt.estate)) {
+      this.#propose(attempt, now)
+      return
+    }
+    const items = estate.length === 0 ? [] : claimItems(estate, ledger.self)
+    if (items === undefined) {
+      this.#give(attempt, tooMany(attempt.peer))
+      return
+    }
+    const news = { items, retired: [{ peer: attempt.peer, by: ledger.self }] }
+    const written = ledger.write(news)
+    if (!written.ok) {
+      this.#give(attempt, { code: 'store', text: written.error.text, peers: [] })
+      return
+    }
+    const { ring, universe } = ledger
+    for (const chunk of ring === undefined ? [] : chunksOf(news)) {
+      this.#effects.push({ kind: 'broadcast', delta: encodeDelta({ universe, seedId: ring?.seedId, ...chunk }) })
+    }
+    this.#effects.push({ kind: 'changed' })
+    this.#attempts.delete(attempt.peer)
+    this.#settle(attempt.request, ok(items.reduce((sum, { token, end }) => sum + end - token, 0)))
+  }
+
+  #delta(items: readonly RingItem[]): RingDelta | undefined {
+    const { ring, universe } = this.#ports.ledger
+    return ring === undefined ? undefined : { universe, seedId: ring.seedId, items, retired: [] }
+  }
+
+  #send(to: PeerName, message: TakeoverMessage): void {
+    this.#effects.push({ kind: 'send', to, message: encodeTakeoverMessage(message) })
+  }
+
+  #give(attempt: Attempt, error: TakeoverError): void {
+    this.#attempts.delete(attempt.peer)
+    this.#settle(attempt.request, err(error))
+  }
+
+  #settle(request: number, result: Result<number, TakeoverError>): void {
+    this.#effects.push({ kind: 'taken', request, result })
+  }
+}
+
+/** What `ring` says of the ranges of `items`. */
+function within(ring: Ring, items: readonly RingItem[]): readonly RingItem[] {
+  return items.flatMap(({ token, end }) => entriesWithin(ring, { start: token, end }))
+}
+
+function noRing(): TakeoverError {
+  return { code: 'no-ring', text: 'no ring of IP ranges is known yet', hint: 'wait until this node has joined', peers: [] }
+}
+
+function alive(peer: PeerName, witness: PeerName): TakeoverError {
+  return {
+    code: 'alive',
+    text: `${peer} lives: ${witness} reaches it`,
+    hint: 'stop its router first, and its pods; or run `weft reset` there',
+    peers: [witness],
+  }
+}
+
+function busy(peer: PeerName, by: PeerName): TakeoverError {
+  return {
+    code: 'busy',
+    text: `${by} takes over from ${peer} at this moment`,
+    hint: 'see `weft status ipam` in a few seconds',
+    peers: [by],
+  }
+}
+
+function silent(peers: readonly PeerName[]): TakeoverError {
+  return { code: 'silent', text: 'these peers did not answer', hint: 'nothing was taken over; try again', peers }
+}
+
+function tooMany(peer: PeerName): TakeoverError {
+  return { code: 'limit', text: `the ranges of ${peer} are in too many pieces, or their epoch is at its limit`, peers: [] }
+}

@@ -1,0 +1,358 @@
+/** Peers that are gone: who takes over from them, when nobody may, what they find when they come back, and leaving in good order. */
+import { describe, expect, test } from 'vitest'
+import type { Ipam } from '../../../ipam/ipam.ts'
+import { formatIpv4 } from '../../../mesh/base/address.ts'
+import { type PeerName, seconds } from '../../../mesh/base/brand.ts'
+import { allocate, key, peer, ranges } from '../../support/ipam.ts'
+import { IpamGroup } from '../../support/ipam-group.ts'
+import { MemoryDisk, systemError } from '../../support/memory-disk.ts'
+
+type Taken = { readonly taken: number } | { readonly code: string; readonly peers: readonly PeerName[] }
+
+async function takeOver(ipam: Ipam, letter: string, leaveAbsent = false, known: readonly PeerName[] = []): Promise<Taken> {
+  const result = await ipam.takeOver(peer(letter), { known, leaveAbsent })
+  return result.ok ? { taken: result.value } : { code: result.error.code, peers: result.error.peers }
+}
+
+/** a, b and c share 10.32.0.0/24: c has the second half. */
+function three(): { readonly group: IpamGroup; readonly a: Ipam; readonly b: Ipam; readonly c: Ipam; readonly disk: MemoryDisk } {
+  const group = new IpamGroup('10.32.0.0/24')
+  const [a, b, c] = ['a', 'b', 'c'].map((letter) => group.join(letter, 'seed=a,b,c'))
+  if (a === undefined || b === undefined || c === undefined) throw new Error('no members')
+  return { group, a: a.ipam, b: b.ipam, c: c.ipam, disk: c.disk }
+}
+
+const epochs = (ipam: Ipam): string =>
+  ipam
+    .status()
+    .entries.map((entry) => `${entry.token.split('.')[3]}:${entry.peer?.[0]}:${entry.epoch}`)
+    .join(' ')
+
+describe('taking over from a peer that is gone', () => {
+  test('makes its ranges ours under a higher epoch, for all to see, and its addresses are given out again', async () => {
+    const { group, a, b, c } = three()
+    const before = await allocate(c, 1)
+    group.gone.add(peer('c'))
+    expect(await takeOver(a, 'c')).toEqual({ taken: 128 })
+    expect([epochs(a), epochs(b)]).toEqual(['0:a:0 64:b:0 128:a:1', '0:a:0 64:b:0 128:a:1'])
+    const given = await Promise.all(Array.from({ length: 191 }, (_, number) => allocate(a, number)))
+    expect(given).toContain(before)
+    expect(await takeOver(b, 'c')).toEqual({ taken: 0 })
+  })
+
+  test('survives a power loss', async () => {
+    const { group, a } = three()
+    group.gone.add(peer('c'))
+    const disk = new MemoryDisk()
+    const d = group.join('d', '', disk)
+    group.gossip()
+    expect(await takeOver(d.ipam, 'c')).toEqual({ taken: 128 })
+    disk.losePower(() => 0)
+    const { ipam } = new IpamGroup('10.32.0.0/24').join('d', '', disk)
+    expect(epochs(ipam)).toBe('0:a:0 64:b:0 128:d:1')
+    expect(epochs(a)).toBe(epochs(ipam))
+  })
+
+  test('serves those who wait for an address', async () => {
+    const { group, a, b } = three()
+    for (let number = 0; number < 63; number++) await allocate(a, number)
+    for (let number = 0; number < 64; number++) await allocate(b, number)
+    group.gone.add(peer('c'))
+    const waiting = allocate(a, 999)
+    await group.pass()
+    expect(a.status().status).toContain('waiting')
+    expect(await takeOver(a, 'c')).toEqual({ taken: 128 })
+    expect(await waiting).toMatch(/^10\.32\.0\./)
+  })
+
+  test.each([
+    { name: 'itself', letter: 'a', says: { code: 'self', peers: [] } },
+    { name: 'a peer that lives', letter: 'c', says: { code: 'alive', peers: [peer('a')] } },
+    { name: 'a peer that nobody knows', letter: 'f', says: { code: 'unknown', peers: [] } },
+  ])('nobody takes over from $name', async ({ letter, says }) => {
+    const { a } = three()
+    expect(await takeOver(a, letter)).toEqual(says)
+  })
+
+  test('waits for peers that cannot be reached, unless a person leaves them out', async () => {
+    const { group, a } = three()
+    group.gone.add(peer('c')).add(peer('b'))
+    expect(await takeOver(a, 'c')).toEqual({ code: 'absent', peers: [peer('b')] })
+    expect(await takeOver(a, 'c', true)).toEqual({ taken: 128 })
+    expect(await takeOver(a, 'b')).toEqual({ taken: 64 })
+    expect(ranges(a)).toBe('a:0-0')
+  })
+
+  test('peers without ranges count too, when the mesh knows them', async () => {
+    const { group, a } = three()
+    group.gone.add(peer('c'))
+    expect(await takeOver(a, 'c', false, [peer('d'), peer('b')])).toEqual({ code: 'absent', peers: [peer('d')] })
+  })
+
+  test('fails after eight seconds when somebody does not answer, and takes nothing', async () => {
+    const { group, a } = three()
+    group.gone.add(peer('c'))
+    group.deaf.add(peer('b'))
+    const taking = takeOver(a, 'c')
+    await group.pass(seconds(8))
+    expect(await taking).toEqual({ code: 'silent', peers: [peer('b')] })
+    expect(epochs(a)).toBe('0:a:0 64:b:0 128:c:0')
+    group.deaf.clear()
+    expect(await takeOver(a, 'c')).toEqual({ taken: 128 })
+  })
+
+  test('fails when the peer is back meanwhile, or another one reaches it', async () => {
+    const { group, a } = three()
+    group.gone.add(peer('c'))
+    group.deaf.add(peer('b'))
+    const taking = takeOver(a, 'c')
+    group.gone.clear()
+    await group.pass(seconds(1))
+    expect(await taking).toEqual({ code: 'alive', peers: [peer('a')] })
+  })
+
+  test('fails when it cannot be written, and takes nothing', async () => {
+    const { group, a } = three()
+    group.gone.add(peer('c'))
+    const d = group.join('d', '')
+    group.gossip()
+    d.disk.fault = () => {
+      throw systemError('ENOSPC')
+    }
+    expect(await takeOver(d.ipam, 'c')).toEqual({ code: 'store', peers: [] })
+    expect(epochs(a)).toBe('0:a:0 64:b:0 128:c:0')
+  })
+
+  test('a peer that cannot keep the retirement does not consent', async () => {
+    const { group, a } = three()
+    const d = group.join('d', '')
+    group.gossip()
+    await allocate(d.ipam, 1)
+    group.gone.add(peer('c'))
+    d.disk.fault = () => {
+      throw systemError('EIO')
+    }
+    const taking = takeOver(a, 'c')
+    await group.pass(seconds(4))
+    d.disk.fault = undefined
+    await group.pass(seconds(1))
+    expect(await taking).toMatchObject({ taken: expect.any(Number) })
+  })
+})
+
+describe('what the peer that is gone had given away', () => {
+  test('at the last moment, known to the receiver alone, stays the receiver’s', async () => {
+    const { group, a, b, c } = three()
+    for (let number = 0; number < 64; number++) await allocate(b, number)
+    group.isSilent = true
+    group.deaf.add(peer('a'))
+    group.apart.add(peer('b')).add(peer('c')) // b can ask c only, and a hears nothing.
+    const given = await allocate(b, 99)
+    expect(given).toBe('10.32.0.192')
+    group.apart.clear()
+    group.deaf.clear()
+    group.isSilent = false
+    group.gone.add(peer('c'))
+    expect(epochs(a)).toBe('0:a:0 64:b:0 128:c:0')
+    expect(await takeOver(a, 'c')).toEqual({ taken: 64 })
+    expect([epochs(a), epochs(b)]).toEqual(['0:a:0 64:b:0 128:a:1 192:b:0', '0:a:0 64:b:0 128:a:1 192:b:0'])
+    expect(ranges(c)).toBe('a:0-64 b:64-128 c:128-192 b:192-0')
+  })
+
+  test('but what arrives after the receiver has consented goes back, and is taken over with the rest', async () => {
+    const { group, a, b, c } = three()
+    for (let number = 0; number < 64; number++) await allocate(b, number)
+    group.isSilent = true
+    group.deaf.add(peer('b')).add(peer('a'))
+    group.apart.add(peer('b')).add(peer('c'))
+    const patience = new AbortController()
+    void b.allocate(key(99), patience.signal)
+    await group.pass()
+    const ask = group.last
+    c.part.receive(ask, peer('b')) // c gives, durably, and its answer is on its way …
+    const grant = group.last
+    patience.abort()
+    expect(grant[0]).toBe(2)
+    group.apart.clear()
+    group.deaf.clear()
+    group.gone.add(peer('c'))
+    group.deaf.add(peer('b'))
+    const taking = takeOver(a, 'c')
+    group.deaf.clear()
+    await group.pass(seconds(1))
+    b.part.receive(grant, peer('c')) // … until now.
+    await group.pass()
+    expect({ free: b.status().freeAddresses, view: epochs(b) }).toEqual({ free: 0, view: '0:a:0 64:b:0 128:c:0 192:c:0' })
+    expect(await taking).toEqual({ taken: 128 })
+    group.gossip()
+    expect([epochs(a), epochs(b)]).toEqual(['0:a:0 64:b:0 128:a:1', '0:a:0 64:b:0 128:a:1'])
+  })
+})
+
+describe('two who take over at once', () => {
+  test('from one peer: one of them does, the other is told who, and all agree', async () => {
+    const { group, a, b } = three()
+    group.gone.add(peer('c'))
+    const results = await Promise.all([takeOver(a, 'c'), takeOver(b, 'c')])
+    expect(results).toEqual([{ code: 'busy', peers: [peer('b')] }, { taken: 128 }])
+    expect([epochs(a), epochs(b)]).toEqual(['0:a:0 64:b:0 128:b:1', '0:a:0 64:b:0 128:b:1'])
+  })
+
+  test('in two halves, each told by a person that the other is not there: converge, and the loser says what it lost', async () => {
+    const { group, a, b } = three()
+    group.gone.add(peer('c'))
+    group.apart.add(peer('b'))
+    expect(await takeOver(a, 'c')).toEqual({ code: 'absent', peers: [peer('b')] })
+    expect([await takeOver(a, 'c', true), await takeOver(b, 'c', true)]).toEqual([{ taken: 128 }, { taken: 128 }])
+    for (let number = 0; number < 63; number++) await allocate(a, number)
+    const lost = await allocate(a, 99)
+    expect(lost).toBe('10.32.0.128')
+    group.apart.clear()
+    group.gossip()
+    expect(epochs(a)).toBe(epochs(b))
+    expect(ranges(a)).toBe('a:0-64 b:64-0')
+    expect(a.status().faults.join()).toContain(`taken by another peer: ${lost}`)
+    expect(a.status().faults.join()).toContain(`${lost} is allocated here, but the ring gives it to another peer`)
+  })
+
+  test('a taker that dies before it has written leaves the estate to the next', async () => {
+    const { group, a, b } = three()
+    group.gone.add(peer('c'))
+    group.deaf.add(peer('a'))
+    const taking = takeOver(b, 'c') // a gets the proposal, and does not answer
+    await group.pass(seconds(2))
+    await b[Symbol.asyncDispose]()
+    expect(await taking).toEqual({ code: 'silent', peers: [] })
+    group.deaf.clear()
+    group.gone.add(peer('b'))
+    expect(await takeOver(a, 'c', true)).toEqual({ taken: 128 })
+  })
+})
+
+describe('a peer that was taken over from', () => {
+  test('and comes back drops its ranges, says so once, and refuses to allocate', async () => {
+    const { group, a, c, disk } = three()
+    const held = await allocate(c, 1)
+    group.gone.add(peer('c'))
+    await takeOver(a, 'c')
+    group.gone.clear()
+    const { ipam } = group.join('c', 'seed=a,b,c', disk)
+    const told: unknown[] = []
+    ipam.onRetired(({ by, lost }) => told.push({ by, lost: [...lost].map(([pod, address]) => [pod, formatIpv4(address)]) }))
+    await group.pass()
+    expect(told).toEqual([{ by: peer('a'), lost: [[key(1), held]] }])
+    expect(await allocate(ipam, 2)).toBe('retired')
+    expect(ipam.status()).toMatchObject({
+      retiredBy: peer('a'),
+      freeAddresses: 0,
+      status: expect.stringContaining('was removed from the cluster by aaaa'),
+    })
+    expect(await allocate(a, 500)).toMatch(/^10\.32/)
+  })
+
+  test('gives out nothing before it has heard whether it still belongs, and for three seconds when it reaches nobody', async () => {
+    const { group, a, disk } = three()
+    group.gone.add(peer('c'))
+    await takeOver(a, 'c')
+    const { ipam } = group.join('c', 'seed=a,b,c', disk)
+    const waiting = allocate(ipam, 1)
+    await group.pass(seconds(2.5))
+    group.gone.clear()
+    await group.pass(seconds(0.4))
+    expect(await waiting).toBe('retired')
+    const alone = new IpamGroup('10.32.0.0/24')
+    const cut = alone.join('b', 'seed=a,b,c', new MemoryDisk())
+    const restarted = alone.join('b', 'seed=a,b,c', cut.disk)
+    const served = allocate(restarted.ipam, 1)
+    let isServed = false
+    void served.then(() => {
+      isServed = true
+    })
+    await alone.pass(seconds(2.9))
+    expect(isServed).toBe(false)
+    await alone.pass(seconds(0.2))
+    expect(await served).toBe('10.32.0.64')
+  })
+
+  test('cut off while it happened, and alive all the while, hears it when the cut heals', async () => {
+    const { group, a, c } = three()
+    group.apart.add(peer('c'))
+    await takeOver(a, 'c')
+    const mine = await allocate(c, 1)
+    const told: unknown[] = []
+    c.onRetired(({ lost }) => told.push([...lost.values()].map(formatIpv4)))
+    group.apart.clear()
+    group.gossip()
+    expect(told).toEqual([[mine]])
+    expect(await allocate(c, 2)).toBe('retired')
+    expect(ranges(c)).toBe(ranges(a))
+  })
+
+  test('is given nothing by anybody', async () => {
+    const { group, a, disk } = three()
+    group.gone.add(peer('c'))
+    await takeOver(a, 'c')
+    group.gone.clear()
+    group.join('c', '', disk)
+    group.sent.length = 0
+    a.part.receive(Uint8Array.of(1, 0, 0, 0, 1), peer('c'))
+    await group.pass()
+    expect(group.sent.filter((word) => word.startsWith('a→c'))).toEqual(['a→c 3', 'a→c 10'])
+  })
+})
+
+describe('leaving', () => {
+  const own = key(0)
+
+  test('gives all to a peer that lives, which has it on its disk, and retires the name', async () => {
+    const { group, a, b, c } = three()
+    await c.allocate(own, new AbortController().signal)
+    const left = await c.leave({ own, force: false })
+    expect(left).toMatchObject({ ok: true, value: { given: 128, kept: 0 } })
+    await group.pass()
+    expect([ranges(a), ranges(b)]).toEqual([ranges(c), ranges(c)])
+    expect(ranges(a)).not.toContain('c:')
+    expect(await allocate(c, 1)).toBe('retired')
+    expect(c.status().status).toContain('has handed over its addresses and left')
+    group.gone.add(peer('c'))
+    expect(await takeOver(a, 'c')).toEqual({ taken: 0 })
+  })
+
+  test('is refused while pods have addresses; by force they keep theirs until a takeover', async () => {
+    const { group, a, c } = three()
+    const held = await allocate(c, 7)
+    expect(await c.leave({ own, force: false })).toMatchObject({
+      ok: false,
+      error: { code: 'pods', text: '1 pod has an address of this node' },
+    })
+    expect(await c.leave({ own, force: true })).toMatchObject({ ok: true, value: { given: 127, kept: 1 } })
+    await group.pass()
+    expect(a.status().owners.filter(({ peer: owner }) => owner === peer('c'))).toEqual([
+      { peer: peer('c'), addresses: 1, active: undefined, isRetired: true },
+    ])
+    expect(c.lookup(key(7))).toBeDefined()
+    group.gone.add(peer('c'))
+    expect(await takeOver(a, 'c')).toEqual({ taken: 1 })
+    expect(held).toBeDefined()
+  })
+
+  test('is refused when nobody can be reached', async () => {
+    const { group, c } = three()
+    group.gone.add(peer('c'))
+    expect(await c.leave({ own, force: false })).toMatchObject({ ok: false, error: { code: 'alone' } })
+    expect(await allocate(c, 1)).toMatch(/^10\.32/)
+  })
+
+  test('fails when the heir does not confirm: nothing is lost, and it can be tried again', async () => {
+    const { group, a, c } = three()
+    group.deaf.add(peer('a')).add(peer('b'))
+    const leaving = c.leave({ own, force: false })
+    await group.pass(seconds(8))
+    expect(await leaving).toMatchObject({ ok: false, error: { code: 'silent' } })
+    expect(c.status().retiredBy).toBeUndefined()
+    group.deaf.clear()
+    expect(await c.leave({ own, force: false })).toMatchObject({ ok: true })
+    await group.pass()
+    expect(ranges(a)).not.toContain('c:')
+  })
+})
