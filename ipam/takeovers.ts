@@ -10,7 +10,8 @@
  *     ever heard of. Peers that cannot be reached must be left out by the person (see below).
  *  2. Whoever knows the same estate keeps, durably, that P is retired, and consents. From then on it gives
  *     back to the estate whatever P still gives it (lateItems). Whoever knows otherwise says what it knows;
- *     the taker learns it and proposes anew. Whoever reaches P, or is P, refuses.
+ *     the taker learns it and proposes anew. Whoever reaches P, or is P, refuses, unless P
+ *     is retired already: then it has to consent like the others.
  *  3. Whoever is taking over from P itself refuses if its name is the greater one; otherwise it gives up its
  *     own attempt, and consents.
  *  4. When all have consented to the same estate the taker writes it to itself with a higher epoch, durably,
@@ -36,7 +37,7 @@ import { type Random, randomBelow } from '../mesh/base/random.ts'
 import { err, ok, type Result } from '../mesh/base/result.ts'
 import type { GossipFault } from '../mesh/gossip.ts'
 import type { Ledger } from './ledger.ts'
-import { entriesWithin, type Ring, type RingItem } from './ring.ts'
+import { entriesWithin, type Retirement, type Ring, type RingItem } from './ring.ts'
 import { DELTA_ITEMS_MAX, encodeDelta, type RingDelta } from './ring-codec.ts'
 import { chunksOf } from './ring-digest.ts'
 import { claimItems, estateOf, retirementText, sameEntries } from './takeover.ts'
@@ -93,8 +94,8 @@ const HASTY_MAX = 256
 interface Attempt {
   readonly request: number
   readonly peer: PeerName
-  readonly leaveAbsent: boolean
   readonly deadline: Millis
+  /** Fixed at the beginning: who gets out of reach later is waited for. */
   readonly voters: readonly PeerName[]
   id: number
   estate: readonly RingItem[]
@@ -129,19 +130,19 @@ export class Takeovers {
   /** Settled by an effect, at once or within 8 s. @param request a number not used before. */
   start(request: number, peer: PeerName, { known, leaveAbsent }: TakeoverOptions, now: Millis): void {
     const { ledger } = this.#ports
-    const voters = this.#voters(peer, known)
+    const all = this.#voters(peer, known)
+    const reachable = new Set(this.#ports.reachable())
+    const voters = all.filter((name) => reachable.has(name))
     const ring = ledger.ring
-    const refusal = this.#refusal(peer, known) ?? (leaveAbsent ? undefined : this.#absence(voters))
+    const refusal =
+      this.#refusal(peer, known) ??
+      (leaveAbsent || voters.length === all.length ? undefined : absence(all.filter((name) => !reachable.has(name))))
     if (refusal !== undefined || ring === undefined) {
       this.#settle(request, err(refusal ?? noRing()))
       return
     }
-    if (ring.retired.has(peer) && estateOf(ring.entries, peer).length === 0) {
-      this.#settle(request, ok(0))
-      return
-    }
     const round = { id: 0, estate: [], waiting: new Set<PeerName>(), askAt: now, hasty: HASTY_MAX }
-    const attempt = { request, peer, leaveAbsent, deadline: millis(now + TIMEOUT), voters, ...round }
+    const attempt = { request, peer, deadline: millis(now + TIMEOUT), voters, ...round }
     this.#attempts.set(peer, attempt)
     this.#propose(attempt, now)
   }
@@ -162,14 +163,12 @@ export class Takeovers {
   }
 
   tick(now: Millis): void {
-    const reachable = new Set(this.#ports.reachable())
-    for (const attempt of [...this.#attempts.values()]) this.#advance(attempt, reachable, now)
+    for (const attempt of [...this.#attempts.values()]) this.#advance(attempt, now)
   }
 
-  #advance(attempt: Attempt, reachable: ReadonlySet<PeerName>, now: Millis): void {
-    const { peer, leaveAbsent, deadline, askAt } = attempt
-    if (leaveAbsent) attempt.waiting = attempt.waiting.intersection(reachable)
-    if (reachable.has(peer)) this.#give(attempt, alive(peer, this.#ports.ledger.self))
+  #advance(attempt: Attempt, now: Millis): void {
+    const { peer, deadline, askAt } = attempt
+    if (this.#lives(peer)) this.#give(attempt, alive(peer, this.#ports.ledger.self))
     else if (attempt.waiting.size === 0) this.#completeIfAgreed(attempt, now)
     else if (deadline <= now) this.#give(attempt, silent([...attempt.waiting]))
     else if (askAt <= now) this.#ask(attempt, [...attempt.waiting], now)
@@ -181,39 +180,35 @@ export class Takeovers {
       return { code: 'self', text: `${peer} is this node itself`, hint: 'to leave the cluster run `weft reset`', peers: [] }
     if (ring === undefined) return noRing()
     if (retiredBy !== undefined) return { code: 'retired', text: retirementText(self, retiredBy), peers: [] }
-    if (this.#ports.reachable().includes(peer)) return alive(peer, self)
+    if (this.#lives(peer)) return alive(peer, self)
     const running = this.#attempts.get(peer)
     if (running !== undefined) return busy(peer, self)
     const isKnown = known.includes(peer) || ring.retired.has(peer) || ring.entries.some(({ owner }) => owner === peer)
     return isKnown ? undefined : { code: 'unknown', text: `no peer ${peer} is known`, hint: 'see `weft status ipam`', peers: [] }
   }
 
-  /** All who might be told to take over as well, or may have been given something. */
+  /** It can be reached, and is not retired. */
+  #lives(peer: PeerName): boolean {
+    return this.#ports.reachable().includes(peer) && this.#ports.ledger.ring?.retired.has(peer) !== true
+  }
+
+  /**
+   * All who might be told to take over as well, or may have been given something. And the peer itself, should it be back
+   * after it was retired and before somebody took over: so it has heard of it.
+   */
   #voters(peer: PeerName, known: readonly PeerName[]): readonly PeerName[] {
     const { ring, self } = this.#ports.ledger
     const owners = ring?.entries.map(({ owner }) => owner) ?? []
-    return [...new Set([...known, ...owners])].filter((name) => name !== self && name !== peer && !ring?.retired.has(name)).sort()
-  }
-
-  #absence(voters: readonly PeerName[]): TakeoverError | undefined {
-    const reachable = new Set(this.#ports.reachable())
-    const absent = voters.filter((name) => !reachable.has(name))
-    if (absent.length === 0) return undefined
-    return {
-      code: 'absent',
-      text: 'these peers cannot be reached, and might be told the same',
-      hint: 'start them; remove those that are gone too; or leave them out with --leave-absent, if nobody removes the same peer there',
-      peers: absent,
-    }
+    const others = [...new Set([...known, ...owners])].filter((name) => name !== self && name !== peer && !ring?.retired.has(name))
+    return [...others, ...this.#ports.reachable().filter((name) => name === peer)].sort()
   }
 
   /** A new round: the estate as it is now, to everybody. */
   #propose(attempt: Attempt, now: Millis): void {
     const { ledger, random } = this.#ports
-    const reachable = new Set(this.#ports.reachable())
     attempt.id = randomBelow(random, 2 ** 32)
     attempt.estate = estateOf(ledger.ring?.entries ?? [], attempt.peer)
-    attempt.waiting = new Set(attempt.voters.filter((name) => !attempt.leaveAbsent || reachable.has(name)))
+    attempt.waiting = new Set(attempt.voters)
     if (attempt.estate.length > DELTA_ITEMS_MAX) this.#give(attempt, tooMany(attempt.peer))
     else if (attempt.waiting.size === 0) this.#completeIfAgreed(attempt, now)
     else this.#ask(attempt, [...attempt.waiting], now)
@@ -222,7 +217,8 @@ export class Takeovers {
   #ask(attempt: Attempt, peers: readonly PeerName[], now: Millis, more: readonly RingItem[] = []): void {
     const { peer, id, estate } = attempt
     attempt.askAt = millis(now + RETRY)
-    const delta = this.#delta([...estate, ...more].slice(0, DELTA_ITEMS_MAX))
+    const by = this.#ports.ledger.ring?.retired.get(peer)
+    const delta = this.#delta([...estate, ...more].slice(0, DELTA_ITEMS_MAX), by === undefined ? [] : [{ peer, by }])
     if (delta !== undefined) for (const to of peers) this.#send(to, { kind: 'proposal', id, peer, delta })
   }
 
@@ -241,21 +237,16 @@ export class Takeovers {
   #proposed(from: PeerName, message: TakeoverMessage & { kind: 'proposal' }, now: Millis): Result<void, GossipFault> {
     const { id, peer, delta } = message
     const { ledger } = this.#ports
-    const own = this.#attempts.get(peer)
-    const reason =
-      peer === ledger.self || this.#ports.reachable().includes(peer)
-        ? 'alive'
-        : own !== undefined && ledger.self > from
-          ? 'busy'
-          : undefined
-    if (reason !== undefined) {
-      this.#send(from, { kind: 'refusal', id, reason })
-      return ok(undefined)
-    }
-    if (own !== undefined) this.#give(own, busy(peer, from))
     const merged = this.#ports.merge(delta, now)
     const ring = ledger.ring
     if (!merged.ok || ring === undefined) return merged.ok ? ok(undefined) : merged
+    const own = this.#attempts.get(peer)
+    const isAlive = peer === ledger.self ? ledger.retiredBy === undefined : this.#lives(peer)
+    if (isAlive || (own !== undefined && ledger.self > from)) {
+      this.#send(from, { kind: 'refusal', id, reason: isAlive ? 'alive' : 'busy' })
+      return ok(undefined)
+    }
+    if (own !== undefined) this.#give(own, busy(peer, from))
     const [ours, theirs] = [estateOf(ring.entries, peer), estateOf(delta.items, peer)]
     if (!sameEntries(ours, theirs)) this.#dissent(from, id, [...ours, ...within(ring, theirs)])
     else if (this.#retire(peer, from)) this.#send(from, { kind: 'consent', id })
@@ -303,9 +294,9 @@ export class Takeovers {
     this.#settle(attempt.request, ok(items.reduce((sum, { token, end }) => sum + end - token, 0)))
   }
 
-  #delta(items: readonly RingItem[]): RingDelta | undefined {
+  #delta(items: readonly RingItem[], retired: readonly Retirement[] = []): RingDelta | undefined {
     const { ring, universe } = this.#ports.ledger
-    return ring === undefined ? undefined : { universe, seedId: ring.seedId, items, retired: [] }
+    return ring === undefined ? undefined : { universe, seedId: ring.seedId, items, retired }
   }
 
   #send(to: PeerName, message: TakeoverMessage): void {
@@ -329,6 +320,15 @@ function within(ring: Ring, items: readonly RingItem[]): readonly RingItem[] {
 
 function noRing(): TakeoverError {
   return { code: 'no-ring', text: 'no ring of IP ranges is known yet', hint: 'wait until this node has joined', peers: [] }
+}
+
+function absence(absent: readonly PeerName[]): TakeoverError {
+  return {
+    code: 'absent',
+    text: 'these peers cannot be reached, and might be told the same',
+    hint: 'start them; remove those that are gone too; or leave them out with --leave-absent, if nobody removes the same peer there',
+    peers: absent,
+  }
 }
 
 function alive(peer: PeerName, witness: PeerName): TakeoverError {

@@ -31,6 +31,8 @@ interface Node {
   /** What pods of this node have, as their runtime knows it. */
   readonly held: Map<AttachmentKey, Ipv4>
   ipam: Ipam
+  /** A member; gone for good; taken over from by others; or back after that. */
+  fate: 'member' | 'gone' | 'taken' | 'back'
   /** Counts restarts: what an earlier life does reaches nobody. */
   life: number
 }
@@ -38,7 +40,19 @@ interface Node {
 /** Messages under way: the oldest are lost beyond it, as in a mesh that drops and resyncs. */
 const IN_FLIGHT_MAX = 300
 
-export type Happening = 'granted' | 'denied' | 'killed' | 'lost power' | 'write failed' | 'split' | 'refused' | 'repeated'
+export type Happening =
+  | 'went for good'
+  | 'taken over'
+  | 'taken by another'
+  | 'came back'
+  | 'granted'
+  | 'denied'
+  | 'killed'
+  | 'lost power'
+  | 'write failed'
+  | 'split'
+  | 'refused'
+  | 'repeated'
 
 export class IpamCluster {
   readonly clock: TestClock = new TestClock()
@@ -59,15 +73,21 @@ export class IpamCluster {
     this.nodes = Array.from({ length: count }, (_, index) => this.#create(index))
   }
 
+  /** Peers that are members, as far as anybody knows. */
+  get members(): readonly Node[] {
+    return this.nodes.filter(({ fate }) => fate === 'member')
+  }
+
   /** One random thing happens; then all that follows from it at once; then the checks. */
   async step(): Promise<void> {
-    const node = pick(this.#random, this.nodes)
+    const node = pick(this.#random, this.members)
     if (node === undefined) return
+    if (this.#random() < 0.1) this.#bury()
     const chance = this.#random()
     if (chance < 0.45) this.#deliver(randomBelow(this.#random, this.#messages.length))
     else if (chance < 0.6) this.#allocate(node)
     else if (chance < 0.7) this.#free(node)
-    else if (chance < 0.82) this.#compare(node, pick(this.#random, this.nodes) ?? node)
+    else if (chance < 0.82) this.#compare(pick(this.#random, this.nodes) ?? node, pick(this.#random, this.nodes) ?? node)
     else if (chance < 0.86) this.#toggleCut(node, pick(this.#random, this.nodes) ?? node)
     else if (chance < 0.9) this.clock.advance(seconds(this.#random() * 4))
     else if (chance < 0.93) this.#breakDisk(node)
@@ -91,13 +111,34 @@ export class IpamCluster {
       await settled()
       this.check()
     }
-    const digests = this.nodes.map(({ ipam }) => toHex(ipam.part.digest()))
-    return new Set(digests).size === 1 && this.nodes.every(({ ipam }) => ipam.status().pending.length === 0)
+    const digests = this.nodes.filter((node) => !isAway(node)).map(({ ipam }) => toHex(ipam.part.digest()))
+    return new Set(digests).size === 1 && this.members.every(({ ipam }) => ipam.status().pending.length === 0)
+  }
+
+  /** Everybody who went for good is taken over from by somebody. Resolves to false when that does not work. */
+  async inherit(): Promise<boolean> {
+    for (const { name } of this.nodes.filter(({ fate }) => fate !== 'member')) {
+      const taker = pick(this.#random, this.members)
+      let isDone = false
+      const taking = taker?.ipam.takeOver(name, { known: this.nodes.map((other) => other.name), leaveAbsent: true }).finally(() => {
+        isDone = true
+      })
+      while (!isDone) {
+        await this.deliverAll()
+        this.clock.advance(seconds(1))
+        await settled()
+      }
+      const result = await taking
+      if (result?.ok !== true) throw new Error(`nobody takes over from ${name}: ${JSON.stringify(result)}`)
+      this.check()
+    }
+    return true
   }
 
   /** Releases what no pod has: what a runtime does for pods that went while we were down. */
   async collect(): Promise<void> {
-    for (const { ipam, held } of this.nodes) for (const leaked of ipam.allocations().keys()) if (!held.has(leaked)) await ipam.free(leaked)
+    for (const { ipam, held } of this.members)
+      for (const leaked of ipam.allocations().keys()) if (!held.has(leaked)) await ipam.free(leaked)
   }
 
   /** Allocates on `node` until it is refused; the count. Time passes as needed. */
@@ -133,7 +174,7 @@ export class IpamCluster {
   check(): void {
     this.#checkPods()
     const owners = new Map<number, PeerName>()
-    for (const { name, ipam } of this.nodes) {
+    for (const { name, ipam } of this.members) {
       for (const { owner, range } of ipam.ranges()) {
         for (let address = range.start; owner === name && address < range.end; address++) {
           const other = owners.get(address)
@@ -146,7 +187,7 @@ export class IpamCluster {
 
   #checkPods(): void {
     const pods = new Map<Ipv4, string>()
-    for (const { name, ipam, held } of this.nodes) {
+    for (const { name, ipam, held } of this.members) {
       for (const [pod, address] of held) {
         const other = pods.get(address)
         if (other !== undefined) throw new Error(`${formatIpv4(address)} is of ${pod} of ${name} and of ${other}`)
@@ -158,7 +199,7 @@ export class IpamCluster {
 
   #create(index: number): Node {
     const disk = new MemoryDisk()
-    const node = { index, name: peerNumber(index), disk, held: new Map<AttachmentKey, Ipv4>(), life: 0 }
+    const node = { index, name: peerNumber(index), disk, held: new Map<AttachmentKey, Ipv4>(), fate: 'member' as const, life: 0 }
     return Object.assign(node, { ipam: this.#open(node) })
   }
 
@@ -182,13 +223,15 @@ export class IpamCluster {
       },
       send: (to, bytes) => {
         const other = this.nodes.find((one) => one.name === to)
-        if (!isAlive() || other === undefined || this.#isCut(index, other.index)) return false
+        if (!isAlive() || other === undefined || isAway(other) || this.#isCut(index, other.index)) return false
         if (bytes[0] === 3) this.#note('denied')
         this.#post({ from: index, to: other.index, kind: 'unicast', bytes })
         return true
       },
       reachable: () =>
-        (this.nodes ?? []).filter((other) => other.index !== index && !this.#isCut(index, other.index)).map((other) => other.name),
+        (this.nodes ?? [])
+          .filter((other) => other.index !== index && !isAway(other) && !this.#isCut(index, other.index))
+          .map((other) => other.name),
     })
     return ipam
   }
@@ -225,6 +268,48 @@ export class IpamCluster {
     this.#restart(node)
   }
 
+  /** Somebody goes for good, with all its pods; or others are told to take over from it; or it is back, too late. */
+  #bury(): void {
+    const node = pick(this.#random, this.nodes.filter(isAway))
+    if (this.members.length > 2 && this.#random() < 0.05) this.#end(pick(this.#random, this.members))
+    else if (node?.fate === 'gone') this.#inherit(node)
+    else if (node !== undefined) this.#comeBack(node)
+  }
+
+  #end(node: Node | undefined): void {
+    // Whoever began the ring, and dies before it has told anybody, takes it along.
+    if (node === undefined || this.members.some(({ ipam }) => ipam.ranges().length === 0)) return
+    this.#note('went for good')
+    node.disk.fault = undefined
+    if (this.#random() < 0.5) node.disk.kill()
+    else node.disk.losePower(this.#random)
+    node.life += 1
+    node.fate = 'gone'
+    node.held.clear()
+  }
+
+  /** One or two are told so at once. */
+  #inherit(node: Node): void {
+    const { name } = node
+    const known = this.nodes.map((other) => other.name)
+    for (let count = this.#random() < 0.5 ? 1 : 2; count > 0; count--) {
+      const taker = pick(this.#random, this.members)
+      // Only those may be left out who are gone for good as well.
+      const leaveAbsent = this.members.every((other) => other === taker || taker === undefined || !this.#isCut(taker.index, other.index))
+      void taker?.ipam.takeOver(name, { known, leaveAbsent }).then((result) => {
+        if (result.ok && node.fate === 'gone') node.fate = 'taken'
+        if (result.ok && result.value > 0) this.#note('taken over')
+        else if (!result.ok && result.error.code === 'busy') this.#note('taken by another')
+      })
+    }
+  }
+
+  #comeBack(node: Node): void {
+    this.#note('came back')
+    node.fate = 'back'
+    this.#restart(node)
+  }
+
   #restart(node: Node): void {
     node.life += 1
     node.disk.fault = undefined
@@ -255,7 +340,7 @@ export class IpamCluster {
   }
 
   #compare(node: Node, other: Node): void {
-    if (node === other || toHex(node.ipam.part.digest()) === toHex(other.ipam.part.digest())) return
+    if (node === other || isAway(node) || isAway(other) || toHex(node.ipam.part.digest()) === toHex(other.ipam.part.digest())) return
     this.#post({ from: node.index, to: other.index, kind: 'summary', bytes: node.ipam.part.summary() })
   }
 
@@ -278,8 +363,9 @@ export class IpamCluster {
   }
 
   #hand({ from, to, kind, bytes }: Message): void {
-    const part = this.nodes[to]?.ipam.part
-    if (part === undefined) return
+    const node = this.nodes[to]
+    if (node === undefined || isAway(node)) return
+    const { part } = node.ipam
     if (kind === 'unicast') part.receive(bytes, peerNumber(from))
     else if (kind === 'summary') {
       const deltas = part.missing(bytes)
@@ -297,12 +383,17 @@ export class IpamCluster {
     const delta = decodeDelta(bytes)
     if (!delta.ok || this.#isCalm || this.#random() < 0.5) return bytes
     this.#note('split')
-    return encodeDelta({ ...delta.value, items: delta.value.items.filter(() => this.#random() < 0.5) })
+    const some = <T>(list: readonly T[]): readonly T[] => list.filter(() => this.#random() < 0.5)
+    return encodeDelta({ ...delta.value, items: some(delta.value.items), retired: some(delta.value.retired) })
   }
 
   #note(what: Happening): void {
     this.happened.set(what, (this.happened.get(what) ?? 0) + 1)
   }
+}
+
+function isAway({ fate }: Pick<Node, 'fate'>): boolean {
+  return fate === 'gone' || fate === 'taken'
 }
 
 function linkOf(a: number, b: number): string {

@@ -111,6 +111,23 @@ describe('taking over from a peer that is gone', () => {
     expect(await taking).toEqual({ code: 'alive', peers: [peer('a')] })
   })
 
+  test('goes on where an attempt had failed, although the peer, retired by then, is back', async () => {
+    const { group, a, b, c } = three()
+    const d = group.join('d', '')
+    group.gossip()
+    group.gone.add(peer('c'))
+    group.deaf.add(peer('d'))
+    const taking = a.takeOver(peer('c'), { known: [d.name], leaveAbsent: false })
+    await group.pass(seconds(8))
+    expect(await taking).toMatchObject({ ok: false, error: { code: 'silent', peers: [peer('d')] } })
+    expect([b.status().owners.find((owner) => owner.isRetired)?.peer, epochs(a)]).toEqual([peer('c'), '0:a:0 64:b:0 128:c:0'])
+    group.gone.clear()
+    group.deaf.clear()
+    expect(await takeOver(b, 'c')).toEqual({ taken: 128 })
+    expect(await allocate(c, 1)).toBe('retired')
+    expect([epochs(a), epochs(c)]).toEqual(['0:a:0 64:b:0 128:b:1', '0:a:0 64:b:0 128:b:1'])
+  })
+
   test('fails when it cannot be written, and takes nothing', async () => {
     const { group, a } = three()
     group.gone.add(peer('c'))
