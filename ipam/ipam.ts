@@ -156,6 +156,11 @@ export class Ipam implements AsyncDisposable {
     return settled
   }
 
+  /** By whom our own name was retired. */
+  get retiredBy(): PeerName | undefined {
+    return this.#ledger.retiredBy
+  }
+
   /** Calls `listener` once when our own name is found to be retired; at once if it is already. */
   onRetired(listener: (retirement: OwnRetirement) => void): void {
     this.#onRetired = listener

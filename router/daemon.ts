@@ -34,6 +34,7 @@ import { Netlink } from './kernel/netlink.ts'
 import { KeyRotation } from './key-rotation.ts'
 import { keepKnownPeers, readKnownPeers } from './known-peers.ts'
 import { createLog } from './log.ts'
+import { leaveCluster, logRetirement, removePeer } from './membership.ts'
 import { loadSecrets } from './secrets.ts'
 import { ipamReport, routerReport } from './snapshot.ts'
 import { readAuthorities } from './tls.ts'
@@ -44,20 +45,30 @@ const HOST_ATTACHMENT = attachmentKey('weft', 'host')
 /** Runs until `io.signal` aborts. What it made in the kernel stays: pods go on talking. */
 export async function runRouter(config: Config, peers: readonly string[], io: CliIo): Promise<void> {
   const log = createLog(config.logLevel, config.nickname)
-  await using router = await startRouter(config, peers.map(targetOrThrow), log)
+  const stopped = new AbortController()
+  const signal = AbortSignal.any([io.signal, stopped.signal])
+  const stop = (): void => stopped.abort(new Error('this node has left the cluster'))
+  await using router = await startRouter(config, { targets: peers.map(targetOrThrow), stop }, log)
   log.info({ peer: router.name, address: apiSocketPath(config.runDirectory) }, 'router started')
   // Node would keep what it has compiled only at a clean exit, which a router may never see.
   flushCompileCache()
-  if (!io.signal.aborted) await new Promise((resolve) => io.signal.addEventListener('abort', resolve, { once: true }))
-  log.info({ reason: String(io.signal.reason) }, 'router stops')
+  if (!signal.aborted) await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }))
+  log.info({ reason: String(signal.reason) }, 'router stops')
 }
 
 interface Router extends AsyncDisposable {
   readonly name: PeerName
 }
 
+/** What it is told beside its configuration. */
+interface Told {
+  readonly targets: readonly Target[]
+  /** Stops the router in good order. */
+  stop(): void
+}
+
 /** @throws {WeftError} that says which part could not start, and why. */
-async function startRouter(config: Config, targets: readonly Target[], log: Logger): Promise<Router> {
+async function startRouter(config: Config, { targets, stop }: Told, log: Logger): Promise<Router> {
   await using starting = new AsyncDisposableStack()
   const clock = systemClock
   const crypto = await loadCrypto()
@@ -92,10 +103,12 @@ async function startRouter(config: Config, targets: readonly Target[], log: Logg
       zone: undefined,
     }),
   )
+  // The seam for joining under another name: until a router can do that by itself, a person has to.
+  ipam.onRetired((retirement) => logRetirement(log, identity.name, retirement))
   ipam.attach(mesh.register(ipam.part))
   keys.attach(mesh)
   starting.use(keepKnownPeers(peersFile, mesh, { clock, log }))
-  await serve({ config, isOpen: secrets.isOpen, keys, mesh, ipam, netlink, clock, log }, starting)
+  await serve({ config, isOpen: secrets.isOpen, keys, mesh, ipam, netlink, clock, log, stop }, starting)
   const running = starting.move()
   return { name: identity.name, [Symbol.asyncDispose]: () => running.disposeAsync() }
 }
@@ -110,6 +123,7 @@ interface Parts {
   readonly netlink: Netlink
   readonly clock: Clock
   readonly log: Logger
+  stop(): void
 }
 
 /** The data path, and those whom it serves. */
@@ -130,6 +144,7 @@ async function serve(parts: Parts, stack: AsyncDisposableStack): Promise<void> {
   stack.use(keepHostAddress(ipam, log))
   const waitingFor = (): readonly string[] => [
     ...(ipam.ranges().length > 0 ? [] : ['a ring of address ranges']),
+    ...(ipam.retiredBy === undefined ? [] : ['a new name, as this one was removed from the cluster']),
     ...(datapath.settled ? [] : ['the kernel']),
     ...(ipam.ranges().length === 0 || datapath.hostAddress !== undefined ? [] : ['an address of its own']),
   ]
@@ -161,9 +176,17 @@ async function serve(parts: Parts, stack: AsyncDisposableStack): Promise<void> {
   })
   const forget = (texts: readonly string[]): readonly string[] => forgetTargets(mesh, texts)
   const connect = (texts: readonly string[], replace: boolean): void => mesh.connect(texts.map(targetOrThrow), { replace })
-  stack.use(
-    await ApiServer.start({ path: apiSocketPath(config.runDirectory), ports: { snapshot, connect, forget, ...keyPorts(keys) }, log }),
-  )
+  const ports = { snapshot, connect, forget, ...keyPorts(keys), ...memberPorts(parts) }
+  stack.use(await ApiServer.start({ path: apiSocketPath(config.runDirectory), ports, log }))
+}
+
+function memberPorts({ ipam, mesh, log, stop }: Parts): Pick<ApiPorts, 'removePeer' | 'reset' | 'stop'> {
+  const ports = { ipam, peers: () => mesh.peers(), log }
+  return {
+    removePeer: (peer, leaveAbsent) => removePeer(ports, peer, leaveAbsent),
+    reset: (force) => leaveCluster(ports, HOST_ATTACHMENT, force),
+    stop,
+  }
 }
 
 function keyPorts(keys: KeyRotation): Pick<ApiPorts, 'keys' | 'rotateKeys'> {
@@ -194,6 +217,7 @@ function keepHostAddress(ipam: Ipam, log: Logger): Disposable {
   let asking = false
   const ask = async (): Promise<void> => {
     if (asking || stop.signal.aborted || ipam.lookup(HOST_ATTACHMENT) !== undefined || ipam.ranges().length === 0) return
+    if (ipam.retiredBy !== undefined) return
     asking = true
     const result = await ipam.allocate(HOST_ATTACHMENT, stop.signal)
     asking = false

@@ -73,22 +73,24 @@ export function ipamReport(ipam: Ipam, mesh: Mesh): IpamReport {
   const total = status.owners.reduce((sum, owner) => sum + owner.addresses, 0)
   return {
     status: status.status,
-    ready: ipam.ranges().length > 0,
+    ready: ipam.ranges().length > 0 && status.retiredBy === undefined,
     range: status.range,
     rangeSize: status.rangeAddresses,
     activeIps: status.activeAddresses,
-    owners: status.owners.map(({ peer, addresses, active }) => ({
+    owners: status.owners.map(({ peer, addresses, active, isRetired }) => ({
       name: peer,
       nickname: nicknames.get(peer) ?? '',
       addresses,
       share: total === 0 ? 0 : addresses / total,
       reachable: mesh.livenessOf(peer) === 'alive',
+      retired: isRetired,
       ...(active === undefined ? {} : { active }),
     })),
     entries: status.entries.map(({ peer, ...entry }) => ({ ...entry, peer: peer ?? '' })),
     allocations: [...ipam.allocations()].map(([attachment, address]) => ({ attachment, address: formatIpv4(address) })),
     pending: status.pending,
     faults: status.faults,
+    ...(status.retiredBy === undefined ? {} : { retiredBy: status.retiredBy }),
   }
 }
 

@@ -57,9 +57,9 @@ async function answer(request: IncomingMessage, response: ServerResponse, ports:
   const result: ApiResponse =
     body === undefined
       ? { status: 413, contentType: 'application/json', body: '{"error":"the request is too long"}\n' }
-      : handleApi({ method: request.method ?? 'GET', path: url.pathname, query, body }, ports)
+      : await handleApi({ method: request.method ?? 'GET', path: url.pathname, query, body }, ports)
   response.writeHead(result.status, { 'content-type': result.contentType, connection: 'close' })
-  response.end(result.body)
+  response.end(result.body, result.afterwards)
 }
 
 /** The whole body, or undefined when it is longer than we read. */

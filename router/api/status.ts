@@ -1,4 +1,5 @@
 /** The text that people read: Weave Net's wording and columns, sorted, with attributes set apart. */
+import { REJOIN_HINT } from '../membership.ts'
 import {
   CONNECTION_STATES,
   type ConnectionReport,
@@ -118,17 +119,22 @@ export function renderPeers(peers: readonly PeerReport[]): string {
   )
 }
 
-/** `weft status ipam`: our own line first, then the others by name. */
+/** `weft status ipam`: what became of us if we were removed; our own line first, then the others by name. */
 export function renderIpam({ ipam, router }: Snapshot): string {
   const rows = ipam.owners.toSorted((a, b) => Number(b.name === router.name) - Number(a.name === router.name) || compare(a.name, b.name))
   const table = rows.map((owner) => {
     const share = `(${(owner.share * 100).toFixed(1).padStart(4, '0')}% of total)`
     return `${peerLabel(owner).padEnd(PEER_WIDTH)} ${String(owner.addresses).padStart(COUNT_WIDTH)} IPs ${share} ${ownerNote(owner)}`
   })
-  return rows.length === 0 ? `${ipam.status}\n` : lines(table)
+  if (rows.length === 0) return `${ipam.status}\n`
+  if (ipam.retiredBy === undefined) return lines(table)
+  const lost = ipam.allocations.map(({ attachment, address }) => `${address} of ${attachment} may be given to another pod`)
+  return lines([ipam.status, REJOIN_HINT, ...lost, '', ...table])
 }
 
 function ownerNote(owner: OwnerReport): string {
+  if (owner.retired)
+    return owner.active === undefined ? '- removed: run `weft rmpeer` again to have these' : `(${owner.active} active) - removed`
   if (owner.active !== undefined) return `(${owner.active} active)`
   return owner.reachable ? '' : '- unreachable!'
 }

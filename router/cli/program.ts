@@ -3,6 +3,7 @@ import { Command, CommanderError } from 'commander'
 import { describeError, WeftError } from '../../mesh/base/errors.ts'
 import type { CliIo } from './io.ts'
 import { keysCommand } from './keys.ts'
+import { memberCommands } from './members.ts'
 import { nameCommand } from './name.ts'
 import { queryCommands } from './query.ts'
 import { runCommand } from './run.ts'
@@ -25,7 +26,8 @@ function program(io: CliIo, more: readonly Command[]): Command {
     .description('A Kubernetes pod network: one encrypted network across clouds, with nothing to set up.')
     .version(VERSION, '--version', 'print the version')
     .helpCommand('help [command]', 'show what a command does')
-  for (const command of [runCommand(io), nameCommand(io), keysCommand(io), ...queryCommands(io), ...more]) weft.addCommand(command)
+  for (const command of [runCommand(io), nameCommand(io), keysCommand(io), ...queryCommands(io), ...memberCommands(io), ...more])
+    weft.addCommand(command)
   return settle(weft, io)
 }
 

@@ -1,5 +1,6 @@
 /** The pod network of this node, as the CNI plugin asks for it: attach, detach, check, collect. */
 
+import type { AllocateError } from '../../ipam/allocator.ts'
 import { type AttachmentKey, attachmentKey } from '../../ipam/attachment.ts'
 import type { Ipam } from '../../ipam/ipam.ts'
 import { formatIpv4, type Ipv4 } from '../../mesh/base/address.ts'
@@ -21,6 +22,7 @@ import { deleteLink, getLink, listLinks } from '../kernel/link.ts'
 import { type Mac, parseMac } from '../kernel/mac.ts'
 import type { Netlink } from '../kernel/netlink.ts'
 import { netnsIdentity, ownNetnsIdentity } from '../kernel/netns.ts'
+import { REJOIN_HINT } from '../membership.ts'
 import { ALIAS_BYTES_MAX, renderNote } from './alias.ts'
 import { POD_GATEWAY, POD_GATEWAY_MAC, podLinkName, podMac } from './names.ts'
 import { checkPod } from './pod-check.ts'
@@ -58,7 +60,7 @@ export class Pods implements PodNetworkPort {
     if (existing.value !== undefined) return err({ code: 'already-attached' })
     await using undo = new AsyncDisposableStack()
     const allocated = await this.#options.ipam.allocate(key, signal)
-    if (!allocated.ok) return allocated.error.code === 'cancelled' ? err({ code: 'cancelled' }) : unavailableAddress(allocated.error.text)
+    if (!allocated.ok) return refusedAddress(allocated.error)
     undo.defer(async () => void (await this.#options.ipam.free(key)))
     const mac = request.mac === undefined ? podMac(allocated.value) : parseMac(request.mac)
     const wiring = this.#wiring(request, { key, name, address: allocated.value, mac })
@@ -148,6 +150,11 @@ function describe({ hostLink, mac, mtuBytes, address }: PodWiring): Attachment {
 
 function ipamKey({ containerId, ifname }: PluginKey): AttachmentKey {
   return attachmentKey(containerId, ifname)
+}
+
+function refusedAddress({ code, text }: AllocateError): Result<never, AttachFailure> {
+  if (code === 'cancelled') return err({ code })
+  return unavailableAddress(code === 'retired' ? `${text}; ${REJOIN_HINT}` : text)
 }
 
 function unavailableAddress(reason: string): Result<never, AttachFailure> {

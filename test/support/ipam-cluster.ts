@@ -54,6 +54,8 @@ export type Happening =
   | 'refused'
   | 'repeated'
 
+const isAway = ({ fate }: Pick<Node, 'fate'>): boolean => fate === 'gone' || fate === 'taken'
+
 export class IpamCluster {
   readonly clock: TestClock = new TestClock()
   readonly happened: Map<Happening, number> = new Map()
@@ -330,8 +332,7 @@ export class IpamCluster {
     }
   }
 
-  #toggleCut(a: Node, b: Node): void {
-    const link = linkOf(a.index, b.index)
+  #toggleCut(a: Node, b: Node, link: string = linkOf(a.index, b.index)): void {
     if (!this.#cuts.delete(link) && this.#cuts.size < this.nodes.length) this.#cuts.add(link)
   }
 
@@ -390,10 +391,6 @@ export class IpamCluster {
   #note(what: Happening): void {
     this.happened.set(what, (this.happened.get(what) ?? 0) + 1)
   }
-}
-
-function isAway({ fate }: Pick<Node, 'fate'>): boolean {
-  return fate === 'gone' || fate === 'taken'
 }
 
 function linkOf(a: number, b: number): string {

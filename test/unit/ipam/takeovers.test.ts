@@ -215,6 +215,22 @@ describe('two who take over at once', () => {
     expect([epochs(a), epochs(b)]).toEqual(['0:a:0 64:b:0 128:b:1', '0:a:0 64:b:0 128:b:1'])
   })
 
+  test('one after the other: who has consented to the second gives up, though the others had consented to it before', async () => {
+    const { group, a, b } = three()
+    group.join('d', '')
+    group.gossip()
+    group.gone.add(peer('c'))
+    group.deaf.add(peer('d'))
+    const known = [peer('d')]
+    const first = takeOver(a, 'c', false, known) // b consents, d does not answer
+    await group.pass()
+    const second = takeOver(b, 'c', false, known)
+    await group.pass()
+    group.deaf.clear()
+    await group.pass(seconds(1.5))
+    expect(await Promise.all([first, second])).toEqual([{ code: 'busy', peers: [peer('b')] }, { taken: 128 }])
+  })
+
   test('in two halves, each told by a person that the other is not there: converge, and the loser says what it lost', async () => {
     const { group, a, b } = three()
     group.gone.add(peer('c'))
