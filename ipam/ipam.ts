@@ -12,6 +12,7 @@ import { err, ok, type Result, unreachable } from '../mesh/base/result.ts'
 import type { GossipFault, GossipPart, GossipPort, Merged, News } from '../mesh/gossip.ts'
 import { type AllocateError, Allocator, type AllocatorEffect } from './allocator.ts'
 import type { AttachmentKey } from './attachment.ts'
+import { Awaited } from './awaited.ts'
 import { type Disk, openDisk } from './disk.ts'
 import { Faults } from './faults.ts'
 import { type LeaveError, type LeaveOptions, Leaving, type LeavingEffect, type Left } from './leaving.ts'
@@ -67,9 +68,9 @@ export class Ipam implements AsyncDisposable {
   readonly #log: Logger
   readonly #resources: Disposable
   readonly #faults = new Faults()
-  readonly #settlers = new Map<number, (result: Result<number, AllocateError>) => void>()
-  readonly #takers = new Map<number, (result: Result<number, TakeoverError>) => void>()
-  readonly #leavers = new Map<number, (result: Result<Left, LeaveError>) => void>()
+  readonly #allocated = new Awaited<Result<number, AllocateError>>()
+  readonly #taken = new Awaited<Result<number, TakeoverError>>()
+  readonly #left = new Awaited<Result<Left, LeaveError>>()
   readonly #listeners = new Set<() => void>()
   #onRetired: ((retirement: OwnRetirement) => void) | undefined
   #isRetirementTold = false
@@ -141,7 +142,7 @@ export class Ipam implements AsyncDisposable {
    */
   takeOver(peer: PeerName, options: TakeoverOptions): Promise<Result<number, TakeoverError>> {
     const request = this.#requests++
-    const settled = new Promise<Result<number, TakeoverError>>((resolve) => this.#takers.set(request, resolve))
+    const settled = this.#taken.wait(request)
     this.#takeovers.start(request, peer, options, this.#now())
     this.#servePerform()
     return settled
@@ -150,7 +151,7 @@ export class Ipam implements AsyncDisposable {
   /** Hands over all that no pod uses, and retires our own name. Never waits longer than 8 s. */
   leave(options: LeaveOptions): Promise<Result<Left, LeaveError>> {
     const request = this.#requests++
-    const settled = new Promise<Result<Left, LeaveError>>((resolve) => this.#leavers.set(request, resolve))
+    const settled = this.#left.wait(request)
     this.#leaving.leave(request, options, this.#now())
     this.#servePerform()
     return settled
@@ -178,7 +179,7 @@ export class Ipam implements AsyncDisposable {
       this.#perform()
     }
     signal.addEventListener('abort', cancel, { once: true })
-    const settled = new Promise<Result<number, AllocateError>>((resolve) => this.#settlers.set(request, resolve))
+    const settled = this.#allocated.wait(request)
     this.#allocator.allocate(request, key, this.#now())
     this.#perform()
     const result = await settled
@@ -227,8 +228,8 @@ export class Ipam implements AsyncDisposable {
     this.#closed = true
     this.#allocator.close()
     this.#perform()
-    for (const taker of this.#takers.values()) taker(err({ code: 'silent', text: 'the router is shutting down', peers: [] }))
-    for (const leaver of this.#leavers.values()) leaver(err({ code: 'silent', text: 'the router is shutting down' }))
+    this.#taken.settleAll(err({ code: 'silent', text: 'the router is shutting down', peers: [] }))
+    this.#left.settleAll(err({ code: 'silent', text: 'the router is shutting down' }))
     this.#listeners.clear()
     return Promise.try(() => this.#resources[Symbol.dispose]())
   }
@@ -318,13 +319,13 @@ export class Ipam implements AsyncDisposable {
         this.#outbox.push(effect)
         break
       case 'settle':
-        settle(this.#settlers, effect)
+        this.#allocated.settle(effect)
         break
       case 'taken':
-        settle(this.#takers, effect)
+        this.#taken.settle(effect)
         break
       case 'left':
-        settle(this.#leavers, effect)
+        this.#left.settle(effect)
         break
       case 'changed':
         if (!this.#changed) queueMicrotask(() => this.#tell())
@@ -393,9 +394,4 @@ export class Ipam implements AsyncDisposable {
   #now(): Millis {
     return this.#clock.now()
   }
-}
-
-function settle<R>(waiting: Map<number, (result: R) => void>, { request, result }: { readonly request: number; readonly result: R }): void {
-  waiting.get(request)?.(result)
-  waiting.delete(request)
 }

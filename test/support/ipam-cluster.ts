@@ -117,24 +117,15 @@ export class IpamCluster {
     return new Set(digests).size === 1 && this.members.every(({ ipam }) => ipam.status().pending.length === 0)
   }
 
-  /** Everybody who went for good is taken over from by somebody. Resolves to false when that does not work. */
-  async inherit(): Promise<boolean> {
+  /** Everybody who went for good is taken over from by somebody. */
+  async inherit(): Promise<void> {
+    const known = this.nodes.map(({ name }) => name)
     for (const { name } of this.nodes.filter(({ fate }) => fate !== 'member')) {
       const taker = pick(this.#random, this.members)
-      let isDone = false
-      const taking = taker?.ipam.takeOver(name, { known: this.nodes.map((other) => other.name), leaveAbsent: true }).finally(() => {
-        isDone = true
-      })
-      while (!isDone) {
-        await this.deliverAll()
-        this.clock.advance(seconds(1))
-        await settled()
-      }
-      const result = await taking
+      const result = taker && (await this.#timely(taker.ipam.takeOver(name, { known, leaveAbsent: true })))
       if (result?.ok !== true) throw new Error(`nobody takes over from ${name}: ${JSON.stringify(result)}`)
       this.check()
     }
-    return true
   }
 
   /** Releases what no pod has: what a runtime does for pods that went while we were down. */
@@ -146,22 +137,27 @@ export class IpamCluster {
   /** Allocates on `node` until it is refused; the count. Time passes as needed. */
   async exhaust(node: Node): Promise<number> {
     for (let count = 0; ; count++) {
-      let isDone = false
       const name = key(this.#keys++)
-      const asked = node.ipam.allocate(name, new AbortController().signal).finally(() => {
-        isDone = true
-      })
-      await settled()
-      while (!isDone) {
-        await this.deliverAll()
-        if (!isDone) this.clock.advance(seconds(1))
-        await settled()
-      }
-      const result = await asked
+      const result = await this.#timely(node.ipam.allocate(name, new AbortController().signal))
       if (!result.ok) return count
       node.held.set(name, result.value)
       this.check()
     }
+  }
+
+  /** Delivers, and lets time pass, until `asked` is answered. */
+  async #timely<T>(asked: Promise<T>): Promise<T> {
+    let isDone = false
+    const answer = asked.finally(() => {
+      isDone = true
+    })
+    await settled()
+    while (!isDone) {
+      await this.deliverAll()
+      if (!isDone) this.clock.advance(seconds(1))
+      await settled()
+    }
+    return await answer
   }
 
   async deliverAll(): Promise<void> {
