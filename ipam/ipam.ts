@@ -54,6 +54,8 @@ export interface OwnRetirement {
   readonly lost: ReadonlyMap<AttachmentKey, Ipv4>
 }
 
+const CLOSING = 'the router is shutting down'
+
 type Effect = AllocatorEffect | LeavingEffect
 
 /** Owns the state directory and one timer. */
@@ -141,6 +143,7 @@ export class Ipam implements AsyncDisposable {
    * ours now. Never waits longer than 8 s. `takeovers.ts` says what is promised.
    */
   takeOver(peer: PeerName, options: TakeoverOptions): Promise<Result<number, TakeoverError>> {
+    if (this.#closed) return Promise.resolve(err({ code: 'silent', text: CLOSING, peers: [] }))
     const request = this.#requests++
     const settled = this.#taken.wait(request)
     this.#takeovers.start(request, peer, options, this.#now())
@@ -150,6 +153,7 @@ export class Ipam implements AsyncDisposable {
 
   /** Hands over all that no pod uses, and retires our own name. Never waits longer than 8 s. */
   leave(options: LeaveOptions): Promise<Result<Left, LeaveError>> {
+    if (this.#closed) return Promise.resolve(err({ code: 'silent', text: CLOSING }))
     const request = this.#requests++
     const settled = this.#left.wait(request)
     this.#leaving.leave(request, options, this.#now())
@@ -171,8 +175,7 @@ export class Ipam implements AsyncDisposable {
 
   /** The same address again for the same key. Never waits longer than 10 s. */
   async allocate(key: AttachmentKey, signal: AbortSignal): Promise<Result<Ipv4, AllocateError>> {
-    if (signal.aborted || this.#closed)
-      return err({ code: 'cancelled', text: this.#closed ? 'the router is shutting down' : 'the caller went away' })
+    if (signal.aborted || this.#closed) return err({ code: 'cancelled', text: this.#closed ? CLOSING : 'the caller went away' })
     const request = this.#requests++
     const cancel = (): void => {
       this.#allocator.cancel(request)
@@ -228,8 +231,8 @@ export class Ipam implements AsyncDisposable {
     this.#closed = true
     this.#allocator.close()
     this.#perform()
-    this.#taken.settleAll(err({ code: 'silent', text: 'the router is shutting down', peers: [] }))
-    this.#left.settleAll(err({ code: 'silent', text: 'the router is shutting down' }))
+    this.#taken.settleAll(err({ code: 'silent', text: CLOSING, peers: [] }))
+    this.#left.settleAll(err({ code: 'silent', text: CLOSING }))
     this.#listeners.clear()
     return Promise.try(() => this.#resources[Symbol.dispose]())
   }

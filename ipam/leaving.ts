@@ -10,7 +10,8 @@
  * Coming back: a name may have been retired while its router was away. Whoever starts with ranges from its
  * disk asks the peers that it reaches, and gives out no new address until one has answered, or for 3 s when
  * it reaches none. After that it counts as cut off, and goes on with what it has: who wants its ranges has
- * a person's word that it is gone.
+ * a person's word that it is gone. One answer is enough, although a peer that was left out of the takeover,
+ * and has been back for no longer, may not know better: the ring that follows tells it a moment later.
  */
 import { type Millis, millis, type PeerName, seconds } from '../mesh/base/brand.ts'
 import { pick, randomBelow } from '../mesh/base/random.ts'

@@ -134,6 +134,19 @@ describe('several peers', () => {
     expect(members.map(({ ipam }) => ipam.status().entries.length)).toEqual([3, 3, 3])
   })
 
+  test('that are given range after range have one, as soon as these touch', async () => {
+    const group = new IpamGroup('10.32.0.0/24')
+    const [a, b] = [group.join('a', 'seed=a'), group.join('b', '')]
+    group.gossip()
+    for (let number = 0; number < 150; number++) await allocate(b.ipam, number)
+    await group.pass(seconds(6))
+    for (let number = 150; number < 200; number++) await allocate(b.ipam, number)
+    for (const { ipam } of [a, b]) {
+      expect(ranges(ipam)).toBe('a:0-32 b:32-0')
+      expect(ipam.status().entries.map(({ size }) => size)).toEqual([32, 224])
+    }
+  })
+
   test('that ask twice with one ask get one block', () => {
     const group = new IpamGroup('10.32.0.0/24')
     const a = group.join('a', 'seed=a')
