@@ -72,6 +72,8 @@ export class Allocator {
   readonly #asking: Asking
   readonly #answers = new Answers()
   readonly #waiting = new Map<number, Waiting>()
+  /** How many host numbers we owned when we asked last. */
+  #sizeAtAsk = 0
   #effects: AllocatorEffect[] = []
 
   constructor(ledger: Ledger, random: Random, ports: AllocatorPorts) {
@@ -208,7 +210,9 @@ export class Allocator {
     this.#asking.tick(now)
     if (this.#waiting.size === 0 || this.#ports.isHeld()) return
     const ask = this.#asking.next(this.#otherOwners(), this.#ports.reachable(), now)
-    if (ask !== undefined) this.#send(ask.peer, { kind: 'ask', id: ask.id })
+    if (ask === undefined) return
+    this.#sizeAtAsk = this.#size()
+    this.#send(ask.peer, { kind: 'ask', id: ask.id })
   }
 
   #answer(from: PeerName, id: number): void {
@@ -226,9 +230,9 @@ export class Allocator {
   }
 
   #granted(from: PeerName, { id, free, delta }: SpaceMessage & { kind: 'grant' }, now: Millis): Result<void, GossipFault> {
-    const before = this.#ledger.free
     const merged = this.#ledger.merge(delta)
-    const gained = this.#ledger.free > before
+    // The broadcast of the same grant may have been here before it.
+    const gained = this.#size() > this.#sizeAtAsk
     this.#asking.answered(from, id, gained && free > 0, now)
     if (!merged.ok) {
       this.#ask(now)
@@ -266,6 +270,12 @@ export class Allocator {
 
   #trouble(text: string): void {
     this.#effects.push({ kind: 'trouble', text })
+  }
+
+  /** How many host numbers we own. */
+  #size(): number {
+    const own = this.#ledger.ring?.entries.filter(({ owner }) => owner === this.#ledger.self) ?? []
+    return own.reduce((sum, { token, end }) => sum + end - token, 0)
   }
 
   /** How many host numbers each other peer owns. */

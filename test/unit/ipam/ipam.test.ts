@@ -138,9 +138,8 @@ describe('several peers', () => {
     const group = new IpamGroup('10.32.0.0/24')
     const [a, b] = [group.join('a', 'seed=a'), group.join('b', '')]
     group.gossip()
-    for (let number = 0; number < 150; number++) await allocate(b.ipam, number)
-    await group.pass(seconds(6))
-    for (let number = 150; number < 200; number++) await allocate(b.ipam, number)
+    // One after the other, without a pause: the broadcast of a grant comes before the grant here, and counts as given.
+    for (let number = 0; number < 200; number++) await allocate(b.ipam, number)
     for (const { ipam } of [a, b]) {
       expect(ranges(ipam)).toBe('a:0-32 b:32-0')
       expect(ipam.status().entries.map(({ size }) => size)).toEqual([32, 224])
