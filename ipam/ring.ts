@@ -31,6 +31,7 @@ export interface RingItem {
   readonly token: number
   readonly end: number
   readonly owner: PeerName
+  /** 0 for a guess, which any other stamp beats: see takeovers.ts. */
   readonly version: number
   /** Raised when a range is taken over from a peer that is gone. */
   readonly epoch: number
@@ -124,6 +125,13 @@ export function entriesWithin({ entries }: Pick<Ring, 'entries'>, { start, end }
     .filter((entry) => entry.token < entry.end)
 }
 
+/** What nobody has told us of, in order. */
+export function gapsOf({ entries, size }: Ring): readonly Range[] {
+  const starts = [0, ...entries.map(({ end }) => end)]
+  const ends = [...entries.map(({ token }) => token), size]
+  return starts.map((start, index) => ({ start, end: ends[index] ?? size })).filter(({ start, end }) => start < end)
+}
+
 /** A range and its owner; adjacent runs of one owner are one range. Gaps are left out. In order. */
 export interface HostRange {
   readonly owner: PeerName
@@ -194,7 +202,7 @@ function faultOf({ token, end, owner, version, epoch }: RingItem, size: number):
   if (version > VERSION_MAX || epoch > VERSION_MAX) {
     return { code: 'limit', detail: `entry ${token} has version ${version} of epoch ${epoch}, above ${VERSION_MAX}` }
   }
-  if (version === 0 || owner === NOBODY)
+  if ((version === 0 && epoch > 0) || owner === NOBODY)
     return { code: 'malformed', detail: `entry ${token} has version ${version} and the owner ${owner}` }
   return undefined
 }

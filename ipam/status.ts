@@ -3,7 +3,7 @@ import { formatCidr, formatIpv4 } from '../mesh/base/address.ts'
 import type { PeerName } from '../mesh/base/brand.ts'
 import type { Allocator } from './allocator.ts'
 import type { Ledger } from './ledger.ts'
-import type { Ring, RingItem } from './ring.ts'
+import { gapsOf, type Ring, type RingItem } from './ring.ts'
 import { retirementText } from './takeover.ts'
 import { hostAddress, usableSize } from './universe.ts'
 
@@ -73,10 +73,9 @@ export function ipamStatus(ledger: Ledger, allocator: Allocator, faults: readonl
 }
 
 /** The whole universe: what nobody has told us of has no owner. */
-function withGaps({ entries, size }: Ring): readonly (Omit<RingItem, 'owner'> & { readonly owner: PeerName | undefined })[] {
-  const gap = (token: number, end: number) => (token < end ? [{ token, end, owner: undefined, version: 0, epoch: 0 }] : [])
-  const known = entries.flatMap((entry, index) => [...gap(entries[index - 1]?.end ?? 0, entry.token), entry])
-  return [...known, ...gap(entries.at(-1)?.end ?? 0, size)]
+function withGaps(ring: Ring): readonly (Omit<RingItem, 'owner'> & { readonly owner: PeerName | undefined })[] {
+  const gaps = gapsOf(ring).map(({ start, end }) => ({ token: start, end, owner: undefined, version: 0, epoch: 0 }))
+  return [...ring.entries, ...gaps].toSorted((a, b) => a.token - b.token)
 }
 
 function statusText(ledger: Ledger, allocator: Allocator): string {

@@ -25,6 +25,10 @@
  *
  * Why nobody loses what P gave it rightly: it says so in step 2, and what it hears of later it gives back.
  *
+ * Ranges of which no peer that is present knows the owner: it died with all who had heard of it. When nobody is
+ * left out the taker guesses that they are P's, with a stamp that any true one beats. Whoever knows better
+ * dissents; otherwise they are taken over with the rest.
+ *
  * What depends on the person:
  *  - P does not run, and none of its pods does. If it does after all, its pods' addresses are given to
  *    others; it hears so as soon as it reaches anybody, and says so.
@@ -37,7 +41,7 @@ import { type Random, randomBelow } from '../mesh/base/random.ts'
 import { err, ok, type Result } from '../mesh/base/result.ts'
 import type { GossipFault } from '../mesh/gossip.ts'
 import type { Ledger } from './ledger.ts'
-import { entriesWithin, type Retirement, type Ring, type RingItem } from './ring.ts'
+import { entriesWithin, gapsOf, type Retirement, type Ring, type RingItem } from './ring.ts'
 import { DELTA_ITEMS_MAX, encodeDelta, type RingDelta } from './ring-codec.ts'
 import { chunksOf } from './ring-digest.ts'
 import { claimItems, estateOf, retirementText, sameEntries } from './takeover.ts'
@@ -141,6 +145,7 @@ export class Takeovers {
       this.#settle(request, err(refusal ?? noRing()))
       return
     }
+    if (voters.length === all.length) this.#presume(peer, ring)
     const round = { id: 0, estate: [], waiting: new Set<PeerName>(), askAt: now, hasty: HASTY_MAX }
     const attempt = { request, peer, deadline: millis(now + TIMEOUT), voters, ...round }
     this.#attempts.set(peer, attempt)
@@ -203,6 +208,13 @@ export class Takeovers {
     return [...others, ...this.#ports.reachable().filter((name) => name === peer)].sort()
   }
 
+  /** What nobody present knows the owner of can only be of peers that are gone. */
+  #presume(peer: PeerName, ring: Ring): void {
+    const items = gapsOf(ring).map(({ start, end }) => ({ token: start, end, owner: peer, version: 0, epoch: 0 }))
+    const written = items.length === 0 ? ok(undefined) : this.#ports.ledger.write({ items, retired: [] })
+    if (!written.ok) this.#effects.push({ kind: 'trouble', text: written.error.text })
+  }
+
   /** A new round: the estate as it is now, to everybody. */
   #propose(attempt: Attempt, now: Millis): void {
     const { ledger, random } = this.#ports
@@ -230,7 +242,13 @@ export class Takeovers {
     attempt.hasty -= 1
     if (attempt.hasty <= 0) return ok(undefined)
     if (!sameEntries(attempt.estate, estateOf(ring.entries, attempt.peer))) this.#propose(attempt, now)
-    else this.#ask(attempt, [from], now, within(ring, delta.items))
+    else
+      this.#ask(
+        attempt,
+        [from],
+        now,
+        within(ring, delta.items).filter(({ owner }) => owner !== attempt.peer),
+      )
     return ok(undefined)
   }
 

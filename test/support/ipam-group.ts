@@ -16,6 +16,14 @@ interface Member {
   readonly disk: MemoryDisk
 }
 
+/** a, b and c share 10.32.0.0/24: c has the second half. */
+export function three(): { readonly group: IpamGroup; readonly a: Ipam; readonly b: Ipam; readonly c: Ipam; readonly disk: MemoryDisk } {
+  const group = new IpamGroup('10.32.0.0/24')
+  const [a, b, c] = ['a', 'b', 'c'].map((letter) => group.join(letter, 'seed=a,b,c'))
+  if (a === undefined || b === undefined || c === undefined) throw new Error('no members')
+  return { group, a: a.ipam, b: b.ipam, c: c.ipam, disk: c.disk }
+}
+
 export class IpamGroup {
   readonly clock: TestClock = new TestClock()
   /** Peers that get messages and do nothing with them. */

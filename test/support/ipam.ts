@@ -67,10 +67,15 @@ export function soundItems(size: number): fc.Arbitrary<readonly RingItem[]> {
       token: fc.nat(size - 1),
       length: fc.integer({ min: 1, max: size }),
       owner: fc.constantFrom('a', 'b', 'c'),
-      version: fc.integer({ min: 1, max: 4 }),
+      version: fc.nat(4),
       epoch: fc.nat(1),
     })
-    .map(({ length, owner, ...item }) => ({ ...item, end: Math.min(size, item.token + length), owner: peer(owner) }))
+    .map(({ length, owner, epoch, ...item }) => ({
+      ...item,
+      epoch: item.version === 0 ? 0 : epoch,
+      end: Math.min(size, item.token + length),
+      owner: peer(owner),
+    }))
   return fc.array(item, { maxLength: 12 })
 }
 
@@ -108,4 +113,11 @@ export function ranges(ipam: Ipam): string {
     .ranges()
     .map(({ owner, range }) => `${owner[0]}:${range.start & 255}-${range.end & 255}`)
     .join(' ')
+}
+
+type Taken = { readonly taken: number } | { readonly code: string; readonly peers: readonly PeerName[] }
+
+export async function takeOver(ipam: Ipam, letter: string, leaveAbsent = false, known: readonly PeerName[] = []): Promise<Taken> {
+  const result = await ipam.takeOver(peer(letter), { known, leaveAbsent })
+  return result.ok ? { taken: result.value } : { code: result.error.code, peers: result.error.peers }
 }

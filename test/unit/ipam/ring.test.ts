@@ -50,6 +50,7 @@ describe('merging', () => {
     { name: 'a smaller version is ignored where ours reaches', ours: '8:a:3:16', theirs: '0:b:2', merged: '0:b:2 8:a:3 16:b:2' },
     { name: 'a tie goes to the greater name', ours: '0:a:2', theirs: '0:b:2', merged: '0:b:2' },
     { name: 'a tie goes to the greater name, from its own side too', ours: '0:b:2', theirs: '0:a:2', merged: '0:b:2' },
+    { name: 'anything beats a guess', ours: '0:a:1:8', theirs: '0:c:0', merged: '0:a:1 8:c:0' },
     { name: 'a higher epoch wins, whatever the version', ours: '0:a:9', theirs: '0:b:1.1', merged: '0:b:1.1' },
     { name: 'what fences a range fences every part of it', ours: '0:a:1 8:b:7 12:a:1', theirs: '0:c:1.1', merged: '0:c:1.1' },
     { name: 'an empty ring brings nothing', ours: '0:a:1', theirs: '', merged: '0:a:1' },
@@ -74,7 +75,7 @@ describe('merging', () => {
     { name: 'empty', bad: { token: 8, end: 8 } },
     { name: 'backwards', bad: { token: 8, end: 4 } },
     { name: 'of a version beyond the limit', bad: { version: VERSION_MAX + 1 } },
-    { name: 'without a version', bad: { version: 0 } },
+    { name: 'of a guess in an epoch', bad: { version: 0, epoch: 1 } },
     { name: 'without an owner', bad: { owner: parsePeerName('0000000000000000') } },
   ])('an entry $name is skipped and named, and costs the others nothing', ({ bad }) => {
     const [good, spare] = items(SIZE, '0:a:1 16:b:1')

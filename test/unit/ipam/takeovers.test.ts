@@ -1,26 +1,13 @@
-/** Peers that are gone: who takes over from them, when nobody may, what they find when they come back, and leaving in good order. */
+/** Peers that are gone: who takes over from them, when nobody may, and what they find when they come back. */
 import { describe, expect, test } from 'vitest'
 import type { Ipam } from '../../../ipam/ipam.ts'
-import { formatIpv4 } from '../../../mesh/base/address.ts'
-import { type PeerName, seconds } from '../../../mesh/base/brand.ts'
-import { allocate, key, peer, ranges } from '../../support/ipam.ts'
-import { IpamGroup } from '../../support/ipam-group.ts'
+import { encodeDelta } from '../../../ipam/ring-codec.ts'
+import { seedIdOf } from '../../../ipam/seed.ts'
+import { formatIpv4, parseCidr } from '../../../mesh/base/address.ts'
+import { seconds } from '../../../mesh/base/brand.ts'
+import { allocate, items, key, peer, ranges, takeOver } from '../../support/ipam.ts'
+import { IpamGroup, three } from '../../support/ipam-group.ts'
 import { MemoryDisk, systemError } from '../../support/memory-disk.ts'
-
-type Taken = { readonly taken: number } | { readonly code: string; readonly peers: readonly PeerName[] }
-
-async function takeOver(ipam: Ipam, letter: string, leaveAbsent = false, known: readonly PeerName[] = []): Promise<Taken> {
-  const result = await ipam.takeOver(peer(letter), { known, leaveAbsent })
-  return result.ok ? { taken: result.value } : { code: result.error.code, peers: result.error.peers }
-}
-
-/** a, b and c share 10.32.0.0/24: c has the second half. */
-function three(): { readonly group: IpamGroup; readonly a: Ipam; readonly b: Ipam; readonly c: Ipam; readonly disk: MemoryDisk } {
-  const group = new IpamGroup('10.32.0.0/24')
-  const [a, b, c] = ['a', 'b', 'c'].map((letter) => group.join(letter, 'seed=a,b,c'))
-  if (a === undefined || b === undefined || c === undefined) throw new Error('no members')
-  return { group, a: a.ipam, b: b.ipam, c: c.ipam, disk: c.disk }
-}
 
 const epochs = (ipam: Ipam): string =>
   ipam
@@ -206,6 +193,37 @@ describe('what the peer that is gone had given away', () => {
   })
 })
 
+describe('ranges whose owner the taker does not know', () => {
+  /** a and b have heard of c's half only; of the other half, which is d's, c and d alone. */
+  async function halves(): Promise<{ readonly group: IpamGroup; readonly a: Ipam; readonly b: Ipam; readonly d: Ipam }> {
+    const group = new IpamGroup('10.32.0.0/24')
+    const [c, d] = [group.join('c', 'seed=c'), group.join('d', '')]
+    group.gossip()
+    await allocate(d.ipam, 1)
+    const [a, b] = [group.join('a', ''), group.join('b', '')]
+    const universe = parseCidr('10.32.0.0/24')
+    const delta = encodeDelta({ universe, seedId: seedIdOf(universe, [c.name]), items: items(256, '0:c:1:128'), retired: [] })
+    for (const { ipam } of [a, b]) ipam.part.merge(delta, c.name)
+    return { group, a: a.ipam, b: b.ipam, d: d.ipam }
+  }
+
+  test('are taken over with the rest when nobody present knows it, but not while somebody is left out', async () => {
+    const { group, a, b } = await halves()
+    group.gone.add(peer('c')).add(peer('d'))
+    expect(await takeOver(a, 'c', true, [peer('d')])).toEqual({ taken: 128 })
+    expect([ranges(a), ranges(b)]).toEqual(['a:0-128', 'a:0-128'])
+    expect(await takeOver(b, 'd', false, [peer('d')])).toEqual({ taken: 128 })
+    expect([ranges(a), ranges(b)]).toEqual(['a:0-128 b:128-0', 'a:0-128 b:128-0'])
+  })
+
+  test('stay the owner’s when it is present', async () => {
+    const { group, a, d } = await halves()
+    group.gone.add(peer('c'))
+    expect(await takeOver(a, 'c', false, [peer('d'), peer('b')])).toEqual({ taken: 128 })
+    expect([ranges(a), ranges(d)]).toEqual(['a:0-128 d:128-0', 'a:0-128 d:128-0'])
+  })
+})
+
 describe('two who take over at once', () => {
   test('from one peer: one of them does, the other is told who, and all agree', async () => {
     const { group, a, b } = three()
@@ -331,61 +349,5 @@ describe('a peer that was taken over from', () => {
     a.part.receive(Uint8Array.of(1, 0, 0, 0, 1), peer('c'))
     await group.pass()
     expect(group.sent.filter((word) => word.startsWith('a→c'))).toEqual(['a→c 3', 'a→c 10'])
-  })
-})
-
-describe('leaving', () => {
-  const own = key(0)
-
-  test('gives all to a peer that lives, which has it on its disk, and retires the name', async () => {
-    const { group, a, b, c } = three()
-    await c.allocate(own, new AbortController().signal)
-    const left = await c.leave({ own, force: false })
-    expect(left).toMatchObject({ ok: true, value: { given: 128, kept: 0 } })
-    await group.pass()
-    expect([ranges(a), ranges(b)]).toEqual([ranges(c), ranges(c)])
-    expect(ranges(a)).not.toContain('c:')
-    expect(await allocate(c, 1)).toBe('retired')
-    expect(c.status().status).toContain('has handed over its addresses and left')
-    group.gone.add(peer('c'))
-    expect(await takeOver(a, 'c')).toEqual({ taken: 0 })
-  })
-
-  test('is refused while pods have addresses; by force they keep theirs until a takeover', async () => {
-    const { group, a, c } = three()
-    const held = await allocate(c, 7)
-    expect(await c.leave({ own, force: false })).toMatchObject({
-      ok: false,
-      error: { code: 'pods', text: '1 pod has an address of this node' },
-    })
-    expect(await c.leave({ own, force: true })).toMatchObject({ ok: true, value: { given: 127, kept: 1 } })
-    await group.pass()
-    expect(a.status().owners.filter(({ peer: owner }) => owner === peer('c'))).toEqual([
-      { peer: peer('c'), addresses: 1, active: undefined, isRetired: true },
-    ])
-    expect(c.lookup(key(7))).toBeDefined()
-    group.gone.add(peer('c'))
-    expect(await takeOver(a, 'c')).toEqual({ taken: 1 })
-    expect(held).toBeDefined()
-  })
-
-  test('is refused when nobody can be reached', async () => {
-    const { group, c } = three()
-    group.gone.add(peer('c'))
-    expect(await c.leave({ own, force: false })).toMatchObject({ ok: false, error: { code: 'alone' } })
-    expect(await allocate(c, 1)).toMatch(/^10\.32/)
-  })
-
-  test('fails when the heir does not confirm: nothing is lost, and it can be tried again', async () => {
-    const { group, a, c } = three()
-    group.deaf.add(peer('a')).add(peer('b'))
-    const leaving = c.leave({ own, force: false })
-    await group.pass(seconds(8))
-    expect(await leaving).toMatchObject({ ok: false, error: { code: 'silent' } })
-    expect(c.status().retiredBy).toBeUndefined()
-    group.deaf.clear()
-    expect(await c.leave({ own, force: false })).toMatchObject({ ok: true })
-    await group.pass()
-    expect(ranges(a)).not.toContain('c:')
   })
 })
