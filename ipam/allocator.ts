@@ -2,6 +2,7 @@
  * The allocator: requests, gossip and time in; answers and messages out. It owns no timer, socket or
  * file: the ledger does the writing, the caller performs the effects and says what time it is.
  */
+import { formatIpv4 } from '../mesh/base/address.ts'
 import type { Millis, PeerName } from '../mesh/base/brand.ts'
 import { millis, seconds } from '../mesh/base/brand.ts'
 import type { Random } from '../mesh/base/random.ts'
@@ -13,13 +14,17 @@ import { Answers, Asking, type Prospects } from './donation.ts'
 import type { Ledger, LedgerMerge } from './ledger.ts'
 import { encodeSpaceMessage, type SpaceMessage } from './messages.ts'
 import { namesOf } from './names.ts'
-import { ownedRanges, type Ring, withEnds } from './ring.ts'
+import { ownedRanges, type Ring, type RingItem } from './ring.ts'
 import { encodeDelta, type RingDelta } from './ring-codec.ts'
+import { chunksOf } from './ring-digest.ts'
 import type { StoreError } from './store.ts'
+import { retirementText } from './takeover.ts'
+import { hostAddress } from './universe.ts'
 
 /**
  * Why an address was not given:
  * - `no-ring`: nobody has told us of a ring yet
+ * - `retired`: this peer's name was retired; it must join as a new peer
  * - `exhausted`: every owner of addresses was asked and has none free
  * - `unreachable`: some owners cannot be reached or do not answer, and the others have none free
  * - `cancelled`: the caller went away, the attachment was freed meanwhile, or we are closing
@@ -28,7 +33,7 @@ import type { StoreError } from './store.ts'
  * - `in-doubt`: some of our past is lost, and the others have not told us yet what became of our ranges
  */
 export interface AllocateError {
-  readonly code: 'no-ring' | 'exhausted' | 'unreachable' | 'cancelled' | 'store' | 'busy' | 'in-doubt'
+  readonly code: 'no-ring' | 'retired' | 'exhausted' | 'unreachable' | 'cancelled' | 'store' | 'busy' | 'in-doubt'
   readonly text: string
 }
 
@@ -55,19 +60,27 @@ interface Waiting {
   readonly deadline: Millis
 }
 
+export interface AllocatorPorts {
+  /** The peers that a message can be sent to now. */
+  reachable(): readonly PeerName[]
+  /** Whether nothing new may be given out or asked for now: those who wait go on waiting. Call `serve` when that ends. */
+  isHeld(): boolean
+}
+
 export class Allocator {
   readonly #ledger: Ledger
-  readonly #reachable: () => readonly PeerName[]
+  readonly #ports: AllocatorPorts
   readonly #asking: Asking
   readonly #answers = new Answers()
   readonly #waiting = new Map<number, Waiting>()
+  /** How many host numbers we owned when we asked last. */
+  #sizeAtAsk = 0
   #effects: AllocatorEffect[] = []
 
-  /** @param reachable the peers that a message can be sent to now. */
-  constructor(ledger: Ledger, random: Random, reachable: () => readonly PeerName[]) {
+  constructor(ledger: Ledger, random: Random, ports: AllocatorPorts) {
     this.#ledger = ledger
     this.#asking = new Asking(random)
-    this.#reachable = reachable
+    this.#ports = ports
   }
 
   /** What is to be done since the last call, in order. */
@@ -96,7 +109,7 @@ export class Allocator {
       return
     }
     this.#waiting.set(request, { request, key, deadline: millis(now + ALLOCATE_TIMEOUT) })
-    this.#serve(now)
+    this.serve(now)
   }
 
   cancel(request: number): void {
@@ -112,7 +125,7 @@ export class Allocator {
     if (unwritten !== undefined) this.#trouble(unwritten.text)
     if (host !== undefined) {
       this.#effects.push({ kind: 'changed' })
-      this.#serve(now)
+      this.serve(now)
     }
     return host
   }
@@ -122,7 +135,7 @@ export class Allocator {
     const seeded = this.#ledger.seed(ring)
     if (seeded.ok) {
       this.#effects.push({ kind: 'changed' })
-      this.#serve(now)
+      this.serve(now)
     }
     return seeded
   }
@@ -132,14 +145,15 @@ export class Allocator {
     const adopted = this.#ledger.adopt(ring)
     if (adopted.ok) {
       this.#effects.push({ kind: 'changed' })
-      this.#serve(now)
+      this.serve(now)
     }
     return adopted
   }
 
   /** `from` claims these host numbers. */
   claimed(from: PeerName, { hosts, seedId }: ClaimMessage & { kind: 'claim' }): void {
-    if (seedId !== this.#ledger.ring?.seedId) return
+    // Who gets no answer asks again.
+    if (seedId !== this.#ledger.ring?.seedId || this.#ports.isHeld()) return
     const yielded = this.#ledger.yieldHosts(from, hosts)
     if (!yielded.ok) this.#trouble(yielded.error.text)
     if (!yielded.ok || yielded.value === undefined) return
@@ -152,14 +166,10 @@ export class Allocator {
     const merged = this.#ledger.merge(delta)
     if (!merged.ok) return merged
     const { news, faults } = merged.value
-    this.#tellOf(merged.value)
-    if (news.length > 0) this.#effects.push({ kind: 'changed' })
-    this.#serve(now)
-    // A boundary goes as the end of the entry before it; alone it says nothing that cannot wait.
-    const entries = news.filter(({ owner }) => owner !== undefined)
-    const ring = this.#ledger.ring
-    if (ring === undefined || entries.length === 0) return ok({ news: [], held: [], faults })
-    return ok({ news: [{ key: undefined, delta: encodeDelta({ ...delta, items: withEnds(ring, entries) }) }], held: [], faults })
+    this.#react(merged.value)
+    this.serve(now)
+    const deltas = chunksOf(news).map((chunk) => encodeDelta({ ...delta, ...chunk }))
+    return ok({ news: deltas.map((bytes) => ({ key: undefined, delta: bytes })), held: [], faults })
   }
 
   receive(from: PeerName, message: SpaceMessage, now: Millis): Result<void, GossipFault> {
@@ -193,11 +203,6 @@ export class Allocator {
     this.#ask(now)
   }
 
-  /** Whoever waits may be served now: the ledger is not what it was. */
-  retry(now: Millis): void {
-    this.#serve(now)
-  }
-
   /** Nobody gets an answer but this any more. */
   close(): void {
     for (const request of this.#waiting.keys()) this.#settle(request, err({ code: 'cancelled', text: 'the router is shutting down' }))
@@ -205,11 +210,16 @@ export class Allocator {
 
   /** How matters stand for those who wait. */
   prospects(): Prospects {
-    return this.#asking.prospects(this.#otherOwners(), this.#reachable())
+    return this.#asking.prospects(this.#otherOwners(), this.#ports.reachable())
   }
 
-  #serve(now: Millis): void {
+  /** To be called when there may be free addresses that were not there before. */
+  serve(now: Millis): void {
+    if (this.#ledger.retiredBy !== undefined) {
+      for (const request of this.#waiting.keys()) this.#settle(request, err(this.#reason()))
+    }
     for (const { request, key } of this.#waiting.values()) {
+      if (this.#ports.isHeld() && !this.#ledger.allocations.has(key)) continue
       const allocated = this.#ledger.allocate(key)
       if (!allocated.ok) {
         this.#trouble(allocated.error.text)
@@ -224,15 +234,17 @@ export class Allocator {
 
   #ask(now: Millis): void {
     this.#asking.tick(now)
-    if (this.#waiting.size === 0 || this.#ledger.inDoubt) return
-    const ask = this.#asking.next(this.#otherOwners(), this.#reachable(), now)
+    if (this.#waiting.size === 0 || this.#ledger.inDoubt || this.#ports.isHeld()) return
+    const ask = this.#asking.next(this.#otherOwners(), this.#ports.reachable(), now)
     const seedId = this.#ledger.ring?.seedId
-    if (ask !== undefined && seedId !== undefined) this.#send(ask.peer, { kind: 'ask', id: ask.id, seedId })
+    if (ask === undefined || seedId === undefined) return
+    this.#sizeAtAsk = this.#size()
+    this.#send(ask.peer, { kind: 'ask', id: ask.id, seedId })
   }
 
   #answer(from: PeerName, id: number): void {
     const repeated = this.#answers.recall(from, id)
-    const granted = repeated === undefined ? this.#ledger.grant(from) : ok(repeated)
+    const granted = repeated !== undefined || this.#ports.isHeld() ? ok(repeated) : this.#ledger.grant(from)
     if (!granted.ok) this.#trouble(granted.error.text)
     const delta = granted.ok ? granted.value : undefined
     if (delta === undefined) {
@@ -245,18 +257,38 @@ export class Allocator {
   }
 
   #granted(from: PeerName, { id, free, delta }: SpaceMessage & { kind: 'grant' }, now: Millis): Result<void, GossipFault> {
-    const before = this.#ledger.free
     const merged = this.#ledger.merge(delta)
-    const gained = this.#ledger.free > before
+    // The broadcast of the same grant may have been here before it.
+    const gained = this.#size() > this.#sizeAtAsk
     this.#asking.answered(from, id, gained && free > 0, now)
     if (!merged.ok) {
       this.#ask(now)
       return merged
     }
-    this.#tellOf(merged.value)
-    if (merged.value.news.length > 0) this.#effects.push({ kind: 'changed' })
-    this.#serve(now)
+    this.#react(merged.value)
+    this.serve(now)
     return ok(undefined)
+  }
+
+  /** To what a merge has changed. */
+  #react({ news, own, lost, unwritten, forgotten }: LedgerMerge): void {
+    if (unwritten !== undefined) this.#trouble(unwritten.text)
+    if (forgotten !== undefined) this.#trouble(forgotten)
+    if (news.items.length + news.retired.length > 0) this.#effects.push({ kind: 'changed' })
+    if (own.length > 0) this.#broadcast(own)
+    if (lost.length > 0) this.#trouble(`allocated here, but taken by another peer: ${this.#texts(lost)}`)
+  }
+
+  #texts(hosts: readonly number[]): string {
+    return hosts.map((host) => formatIpv4(hostAddress(this.#ledger.universe, host))).join(', ')
+  }
+
+  #broadcast(items: readonly RingItem[]): void {
+    const { ring, universe } = this.#ledger
+    if (ring === undefined) return
+    for (const chunk of chunksOf({ items, retired: [] })) {
+      this.#effects.push({ kind: 'broadcast', delta: encodeDelta({ universe, seedId: ring.seedId, ...chunk }) })
+    }
   }
 
   #send(to: PeerName, message: SpaceMessage): void {
@@ -268,13 +300,14 @@ export class Allocator {
     this.#effects.push({ kind: 'settle', request, result })
   }
 
-  #tellOf({ unwritten, forgotten }: LedgerMerge): void {
-    if (unwritten !== undefined) this.#trouble(unwritten.text)
-    if (forgotten !== undefined) this.#trouble(forgotten)
-  }
-
   #trouble(text: string): void {
     this.#effects.push({ kind: 'trouble', text })
+  }
+
+  /** How many host numbers we own. */
+  #size(): number {
+    const own = this.#ledger.ring?.entries.filter(({ owner }) => owner === this.#ledger.self) ?? []
+    return own.reduce((sum, { token, end }) => sum + end - token, 0)
   }
 
   /** How many host numbers each other peer owns. */
@@ -282,7 +315,8 @@ export class Allocator {
     const owners = new Map<PeerName, number>()
     if (this.#ledger.ring === undefined) return owners
     for (const { owner, range } of ownedRanges(this.#ledger.ring)) {
-      if (owner !== this.#ledger.self) owners.set(owner, (owners.get(owner) ?? 0) + range.end - range.start)
+      if (owner !== this.#ledger.self && !this.#ledger.ring.retired.has(owner))
+        owners.set(owner, (owners.get(owner) ?? 0) + range.end - range.start)
     }
     return owners
   }
@@ -290,6 +324,8 @@ export class Allocator {
   #reason(): AllocateError {
     if (this.#ledger.ring === undefined)
       return { code: 'no-ring', text: 'no ring of IP ranges is known yet: no other peer has told us of one' }
+    const by = this.#ledger.retiredBy
+    if (by !== undefined) return { code: 'retired', text: retirementText(this.#ledger.self, by) }
     if (this.#ledger.inDoubt) return { code: 'in-doubt', text: 'some of our journal is lost' }
     const { denied, silent, unreachable: gone, open } = this.prospects()
     const parts = [

@@ -141,10 +141,13 @@ export class Claims implements Disposable {
   /** What to ask of whom now. */
   #due(strays: readonly number[], now: Millis): ReadonlyMap<PeerName, readonly number[]> {
     const { ledger, reachable } = this.#ports
-    const inReach = new Set(reachable())
+    const { ring } = ledger
     const due = new Map<PeerName, number[]>()
+    // Whose name is retired is given nothing, and has nothing to give.
+    if (ring === undefined || ledger.retiredBy !== undefined) return due
+    const inReach = new Set(reachable().filter((name) => !ring.retired.has(name)))
     for (const host of strays) {
-      const owner = ledger.ring === undefined ? undefined : entryOver(ledger.ring, host)?.owner
+      const owner = entryOver(ring, host)?.owner
       const asked = this.#asked.get(host)
       if (owner === undefined || !inReach.has(owner) || (asked !== undefined && asked.owner === owner && asked.until > now)) continue
       const hosts = due.get(owner) ?? []

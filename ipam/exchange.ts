@@ -11,11 +11,13 @@ import { isCensusMessage } from './census.ts'
 import { type Claims, isClaimMessage } from './claims.ts'
 import type { Faults } from './faults.ts'
 import type { Ledger } from './ledger.ts'
+import type { Members } from './members.ts'
 import { decodeSpaceMessage } from './messages.ts'
 import type { Ring } from './ring.ts'
 import { decodeDelta } from './ring-codec.ts'
 import { decodeSummary, missingDeltas, ringDigest, ringSummary } from './ring-digest.ts'
 import type { Rivalry } from './rivalry.ts'
+import { isTakeoverMessage } from './takeover-messages.ts'
 import type { Upkeep } from './upkeep.ts'
 import { isVerdict } from './verdicts.ts'
 import { isBootstrapMessage } from './vote.ts'
@@ -27,10 +29,11 @@ interface ExchangeParts {
   readonly rivalry: Rivalry
   readonly claims: Claims
   readonly upkeep: Upkeep
+  readonly members: Members
   readonly faults: Faults
   now(): Millis
-  /** Something has come, and may have effects that are to be performed. */
-  perform(): void
+  /** Something has come, and may have effects that are to be performed, or bring addresses to those who wait. */
+  serve(): void
 }
 
 export class Exchange implements GossipPart {
@@ -69,32 +72,33 @@ export class Exchange implements GossipPart {
   }
 
   merge(bytes: Uint8Array, from: PeerName): Result<Merged, GossipFault> {
-    const { allocator, rivalry, faults, now, perform } = this.#parts
+    const { allocator, rivalry, faults, now, serve } = this.#parts
     if (isVerdict(bytes)) return rivalry.receive(bytes)
     const delta = decodeDelta(bytes)
     if (delta.ok && rivalry.gather(delta.value, from)) {
-      perform()
+      serve()
       return ok({ news: [], held: [], faults: [] })
     }
     const merged = delta.ok ? allocator.merge(delta.value, now()) : delta
     const found = merged.ok ? merged.value.faults : [merged.error]
     const isRival = delta.ok && rivalry.isRival(delta.value)
     for (const { detail } of found) faults.add(isRival ? detail : `from ${from}: ${detail}`)
-    perform()
+    serve()
     return merged
   }
 
   receive(bytes: Uint8Array, from: PeerName): void {
     const received = this.#dispatch(bytes, from)
     if (!received.ok) this.#parts.faults.add(`from ${from}: ${received.error.detail}`)
-    this.#parts.perform()
+    this.#parts.serve()
   }
 
   #dispatch(bytes: Uint8Array, from: PeerName): Result<void, GossipFault> {
-    const { allocator, bootstrap, claims, upkeep, now } = this.#parts
+    const { allocator, bootstrap, claims, upkeep, members, now } = this.#parts
     if (isBootstrapMessage(bytes)) return bootstrap.receive(bytes, from)
     if (isClaimMessage(bytes)) return claims.receive(bytes, from)
     if (isCensusMessage(bytes)) return upkeep.receive(bytes, from)
+    if (isTakeoverMessage(bytes)) return members.receive(bytes, from)
     const message = decodeSpaceMessage(bytes)
     return message.ok ? allocator.receive(from, message.value, now()) : message
   }

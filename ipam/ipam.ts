@@ -12,15 +12,18 @@ import { err, ok, type Result, unreachable } from '../mesh/base/result.ts'
 import type { GossipPart, GossipPort } from '../mesh/gossip.ts'
 import { type AllocateError, Allocator, type AllocatorEffect } from './allocator.ts'
 import type { AttachmentKey } from './attachment.ts'
+import { Awaited } from './awaited.ts'
 import { Bootstrap } from './bootstrap.ts'
 import { Claims } from './claims.ts'
 import { type Disk, openDisk } from './disk.ts'
 import { Exchange } from './exchange.ts'
 import { Faults } from './faults.ts'
 import { Ledger } from './ledger.ts'
+import { Members, type MembersEffect } from './members.ts'
 import type { Seeds } from './paxos.ts'
-import { ownedRanges, type SeedId } from './ring.ts'
-import { missingDeltas } from './ring-digest.ts'
+import { ownedRanges, type Ring, ringNews, type SeedId } from './ring.ts'
+import { encodeDelta } from './ring-codec.ts'
+import { chunksOf } from './ring-digest.ts'
 import { Rivalry } from './rivalry.ts'
 import { type IpamInit, seedRing } from './seed.ts'
 import { type IpamStatus, ipamStatus } from './status.ts'
@@ -53,12 +56,16 @@ interface Opened {
   readonly disk: Disk
 }
 
+type Effect = AllocatorEffect | MembersEffect
+
 /** Owns the state directory and its timers. */
 export class Ipam implements AsyncDisposable {
   /** To be registered with the mesh, before `attach`. */
   readonly part: GossipPart
   /** What became of losses, and what the other peers say. */
   readonly upkeep: Upkeep
+  /** Who belongs to the ring, and whether we do. */
+  readonly members: Members
   readonly #ledger: Ledger
   readonly #allocator: Allocator
   readonly #bootstrap: Bootstrap
@@ -68,10 +75,12 @@ export class Ipam implements AsyncDisposable {
   readonly #log: Logger
   readonly #resources: Disposable
   readonly #faults = new Faults()
-  readonly #settlers = new Map<number, (result: Result<number, AllocateError>) => void>()
+  readonly #allocated = new Awaited<Result<number, AllocateError>>()
   readonly #listeners = new Set<() => void>()
+  /** It had a ring before it started: what has become of that meanwhile? */
+  #isBack = false
   #port: GossipPort | undefined
-  #outbox: (AllocatorEffect & { kind: 'send' | 'broadcast' })[] = []
+  #outbox: (Effect & { kind: 'send' | 'broadcast' })[] = []
   #wake: Disposable | undefined
   #changed = false
   #requests = 0
@@ -99,6 +108,7 @@ export class Ipam implements AsyncDisposable {
     if (warning !== undefined) ipam.#trouble(warning)
     const mended = isDamaged ? ledger.doubt(true) : ledger.repair()
     if (!mended.ok) ipam.#trouble(mended.error.text)
+    ipam.#isBack = ledger.ring !== undefined
     ipam.#bootstrap.begin()
     opening.move()
     return ipam
@@ -110,7 +120,14 @@ export class Ipam implements AsyncDisposable {
     this.#resources = store
     this.#clock = clock
     this.#log = log
-    this.#allocator = new Allocator(ledger, random, () => this.#port?.reachable() ?? [])
+    const reachable = (): readonly PeerName[] => this.#port?.reachable() ?? []
+    this.#allocator = new Allocator(ledger, random, { reachable, isHeld: () => this.members.isHeld })
+    this.members = new Members({
+      ...{ ledger, clock, random, reachable },
+      merge: (delta, now) => this.#allocator.merge(delta, now),
+      trouble: (text) => this.#trouble(text),
+      serve: () => this.#serve(),
+    })
     const ports = {
       ...{ self, universe, clock, random, disk },
       seedId: () => ledger.ring?.seedId,
@@ -123,14 +140,13 @@ export class Ipam implements AsyncDisposable {
     this.#rivalry = new Rivalry({
       ...{ universe, clock, log, disk },
       ring: () => ledger.ring,
-      adopt: (ring) => this.#wrote(this.#allocator.adopt(ring, this.#now())),
+      adopt: (ring) => this.#adopt(ring),
       broadcast: (delta) => this.#post({ kind: 'broadcast', delta }),
       trouble: (text) => this.#trouble(text),
     })
     this.#claims = new Claims({
-      ...{ ledger, clock },
+      ...{ ledger, clock, reachable },
       send: (to, message) => this.#port?.send(to, message) === true,
-      reachable: () => this.#port?.reachable() ?? [],
       claimed: (from, claim) => this.#allocator.claimed(from, claim),
       merge: (delta) => this.#allocator.merge(delta, this.#now()),
       changed: () => this.#changes(),
@@ -144,9 +160,9 @@ export class Ipam implements AsyncDisposable {
     })
     this.part = new Exchange({
       ...{ ledger, allocator: this.#allocator, bootstrap: this.#bootstrap, rivalry: this.#rivalry },
-      ...{ claims: this.#claims, upkeep: this.upkeep, faults: this.#faults },
+      ...{ claims: this.#claims, upkeep: this.upkeep, members: this.members, faults: this.#faults },
       now: () => this.#now(),
-      perform: () => this.#perform(),
+      serve: () => this.#serve(),
     })
   }
 
@@ -156,6 +172,7 @@ export class Ipam implements AsyncDisposable {
    */
   attach(port: GossipPort, known: () => readonly PeerName[] = () => port.reachable()): void {
     this.#port = port
+    if (this.#isBack) this.members.comeBack()
     this.upkeep.attach(port, known)
     this.#claims.poke()
     this.#allocator.tick(this.#now())
@@ -172,7 +189,7 @@ export class Ipam implements AsyncDisposable {
       this.#perform()
     }
     signal.addEventListener('abort', cancel, { once: true })
-    const settled = new Promise<Result<number, AllocateError>>((resolve) => this.#settlers.set(request, resolve))
+    const settled = this.#allocated.wait(request)
     this.#allocator.allocate(request, key, this.#now())
     this.#perform()
     const result = await settled
@@ -241,6 +258,7 @@ export class Ipam implements AsyncDisposable {
     this.#rivalry[Symbol.dispose]()
     this.#allocator.close()
     this.#perform()
+    this.members.close()
     this.#listeners.clear()
     return Promise.try(() => this.#resources[Symbol.dispose]())
   }
@@ -252,10 +270,17 @@ export class Ipam implements AsyncDisposable {
     const { ring } = this.#ledger
     if (isWritten && ring !== undefined) {
       this.#log.info({ range: formatCidr(universe), count: seeds.length }, 'IP ranges seeded')
-      for (const delta of missingDeltas(universe, ring, { universe, seedId: undefined, hashes: [] }))
-        this.#post({ kind: 'broadcast', delta })
+      for (const chunk of chunksOf(ringNews(ring)))
+        this.#post({ kind: 'broadcast', delta: encodeDelta({ universe, seedId: ring.seedId, ...chunk }) })
     }
     this.#perform()
+    return isWritten
+  }
+
+  /** Takes another ring in the place of ours. There our name may be retired. */
+  #adopt(ring: Ring): boolean {
+    const isWritten = this.#wrote(this.#allocator.adopt(ring, this.#now()))
+    if (isWritten) this.members.comeBack()
     return isWritten
   }
 
@@ -274,41 +299,48 @@ export class Ipam implements AsyncDisposable {
   /** The doubt is over, or the disk is good again: something that was held up may go on. */
   #resume(): void {
     this.#bootstrap.resume()
-    this.#allocator.retry(this.#now())
+    this.#allocator.serve(this.#now())
     this.#claims.poke()
     this.#changes()
     this.#perform()
   }
 
+  /** There may be free addresses, or none any more, after what was done. */
+  #serve(): void {
+    this.#allocator.serve(this.#now())
+    this.#perform()
+  }
+
   /** What goes to others is sent after the present call, as the mesh may be in the midst of calling us. */
   #perform(): void {
-    for (const effect of this.#allocator.drain()) {
-      switch (effect.kind) {
-        case 'broadcast':
-        case 'send':
-          this.#post(effect)
-          break
-        case 'settle':
-          this.#settlers.get(effect.request)?.(effect.result)
-          this.#settlers.delete(effect.request)
-          break
-        case 'changed':
-          if (this.#ledger.ring !== undefined) this.#bootstrap.ringKnown()
-          this.#claims.poke()
-          this.#changes()
-          break
-        case 'trouble':
-          this.#trouble(effect.text)
-          break
-        default:
-          unreachable(effect)
-      }
-    }
+    for (const effect of [...this.#allocator.drain(), ...this.members.drain()]) this.#do(effect)
     this.upkeep.poke()
     this.#rearm()
   }
 
-  #post(effect: AllocatorEffect & { kind: 'send' | 'broadcast' }): void {
+  #do(effect: Effect): void {
+    switch (effect.kind) {
+      case 'broadcast':
+      case 'send':
+        this.#post(effect)
+        break
+      case 'settle':
+        this.#allocated.settle(effect)
+        break
+      case 'changed':
+        if (this.#ledger.ring !== undefined) this.#bootstrap.ringKnown()
+        this.#claims.poke()
+        this.#changes()
+        break
+      case 'trouble':
+        this.#trouble(effect.text)
+        break
+      default:
+        unreachable(effect)
+    }
+  }
+
+  #post(effect: Effect & { kind: 'send' | 'broadcast' }): void {
     if (this.#outbox.length === 0) queueMicrotask(() => this.#flush())
     this.#outbox.push(effect)
   }
@@ -336,13 +368,14 @@ export class Ipam implements AsyncDisposable {
   #rearm(): void {
     this.#wake?.[Symbol.dispose]()
     const now = this.#now()
-    const at = this.#closed ? undefined : this.#allocator.wakeAt(now)
+    const moments = [this.#allocator.wakeAt(now), this.members.wakeAt()].filter((at) => at !== undefined)
     this.#wake =
-      at === undefined
+      this.#closed || moments.length === 0
         ? undefined
-        : this.#clock.after(millis(Math.max(0, at - now)), () => {
+        : this.#clock.after(millis(Math.max(0, Math.min(...moments) - now)), () => {
+            this.members.tick()
             this.#allocator.tick(this.#now())
-            this.#perform()
+            this.#serve()
           })
   }
 

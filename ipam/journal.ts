@@ -4,7 +4,7 @@
  *
  *   record:   | length 4 | CRC-32 of length and payload 4 | payload, length bytes |
  *   payload:  | kind 1 | …
- *     1 header    | format 1 | peer name 8 | universe base 4 | /length 1 | cluster, UTF-8 |
+ *     1 header    | format 2 | peer name 8 | universe base 4 | /length 1 | cluster, UTF-8 |
  *     2 ring      | a delta, as in ring-codec.ts |
  *     3 allocate  | host number 4 | key, UTF-8 |
  *     4 free      | key, UTF-8 |
@@ -42,7 +42,8 @@ export interface JournalHeader {
   readonly cluster: string
 }
 
-export const JOURNAL_FORMAT = 1
+/** 1 had rings of tokens in it, which cannot tell what was taken over. */
+export const JOURNAL_FORMAT = 2
 const Kind = { header: 1, ring: 2, allocate: 3, free: 4, cursor: 5, doubt: 16 } as const
 const FRAME_BYTES = 8
 const HEADER_FIXED_BYTES = 15

@@ -16,33 +16,40 @@
  * Then nothing is given to anybody, pod or peer, until the others have told us what they know. This is
  * noticed by damage to the journal, or when others tell of changes in our ranges that only we can have made.
  */
-import { type Cidr, cidrSize, formatCidr, formatIpv4 } from '../mesh/base/address.ts'
+import { type Cidr, cidrSize, formatCidr, formatIpv4, type Range } from '../mesh/base/address.ts'
 import type { PeerName } from '../mesh/base/brand.ts'
 import { err, ok, type Result, unreachable } from '../mesh/base/result.ts'
 import type { GossipFault } from '../mesh/gossip.ts'
 import type { AttachmentKey } from './attachment.ts'
 import type { JournalRecord } from './journal.ts'
 import {
+  coalesceItems,
   emptyRing,
+  entriesWithin,
   entryOver,
   grantItems,
   mergeRing,
   ownedRanges,
   type Ring,
-  type RingEntry,
   type RingItem,
-  ringItems,
+  type RingNews,
+  ringNews,
   type SeedId,
-  withEnds,
 } from './ring.ts'
-import { DELTA_ITEMS_MAX, type RingDelta } from './ring-codec.ts'
+import { DELTA_ITEMS_MAX, type RingDelta, type RingHead } from './ring-codec.ts'
+import { chunksOf } from './ring-digest.ts'
 import { Space } from './space.ts'
 import type { Store, StoreError } from './store.ts'
+import { lateItems } from './takeover.ts'
 import { hostAddress, isReserved } from './universe.ts'
 
 export interface LedgerMerge {
-  /** Entries that were new to us, as they are in our ring. */
-  readonly news: readonly RingEntry[]
+  /** What was new to us. */
+  readonly news: RingNews
+  /** What we wrote ourselves in answer to it: all others are to hear of it. */
+  readonly own: readonly RingItem[]
+  /** Host numbers that are allocated here and were ours until now. */
+  readonly lost: readonly number[]
   readonly faults: readonly GossipFault[]
   /** Set when the news could not be written: they are in memory only. */
   readonly unwritten: StoreError | undefined
@@ -58,6 +65,8 @@ export interface YieldedHosts {
   readonly isNews: boolean
   readonly delta: RingDelta
 }
+
+const NO_NEWS: RingNews = { items: [], retired: [] }
 
 export class Ledger {
   readonly self: PeerName
@@ -124,14 +133,24 @@ export class Ledger {
     return true
   }
 
+  /** By whom this peer's own name was retired: then it allocates and gives nothing any more. */
+  get retiredBy(): PeerName | undefined {
+    return this.#ring?.retired.get(this.self)
+  }
+
   /** Allocated here, although the ring says that they are another's: two pods may have them. */
   strays(): readonly number[] {
-    return this.#space.strays()
+    return [...this.#allocations.values()].filter((host) => !this.#isOurs(host, this.#ring))
+  }
+
+  /** Ranges of ours without an address in use. */
+  unused(): readonly Range[] {
+    return this.#space.unused()
   }
 
   /** Begins the ring; only for a peer that has none. */
   seed(ring: Ring): Result<void, StoreError> {
-    return this.#commit(this.#ringRecords(ring.seedId, ringItems(ring)), 'durable')
+    return this.#commit(this.#ringRecords(ring.seedId, ringNews(ring)), 'durable')
   }
 
   /** The same address again for the same key; undefined when none is free here. */
@@ -150,16 +169,22 @@ export class Ledger {
     return { host, unwritten: written.ok ? undefined : written.error }
   }
 
-  /** Gives part of our free space to `to`: the entries to tell of; undefined when we have nothing to give. */
+  /** Gives part of our free space to `to`: what to tell of; undefined when we have nothing to give. */
   grant(to: PeerName): Result<RingDelta | undefined, StoreError> {
+    // Who may have forgotten a grant of its own could call it back by writing in that range.
     const block = this.#inDoubt ? undefined : this.#space.blockToGive()
-    if (this.#ring === undefined || block === undefined) return ok(undefined)
+    if (this.#ring === undefined || block === undefined || this.#ring.retired.has(to)) return ok(undefined)
     const items = grantItems(this.#ring, this.self, block, to)
     // A grant must be one message; a block of more fragments than fit in one stays with us.
     if (items === undefined || items.length > DELTA_ITEMS_MAX) return ok(undefined)
     const { seedId } = this.#ring
-    const written = this.#commit(this.#ringRecords(seedId, items), 'durable')
-    return written.ok ? ok({ universe: this.universe, seedId, items }) : written
+    const written = this.write({ items, retired: [] })
+    return written.ok ? ok({ universe: this.universe, seedId, items, retired: [] }) : written
+  }
+
+  /** Writes what we may say of the ring, durably. Nothing happens when we have none. */
+  write(news: RingNews): Result<void, StoreError> {
+    return this.#ring === undefined ? ok(undefined) : this.#commit(this.#ringRecords(this.#ring.seedId, news), 'durable')
   }
 
   /**
@@ -167,34 +192,29 @@ export class Ledger {
    * @returns also the entries of all of `hosts`, whoever has them; undefined when we cannot say.
    */
   yieldHosts(to: PeerName, hosts: readonly number[]): Result<YieldedHosts | undefined, StoreError> {
-    if (this.#ring === undefined || this.#inDoubt) return ok(undefined)
+    if (this.#ring === undefined || this.#inDoubt || this.retiredBy !== undefined || this.#ring.retired.has(to)) return ok(undefined)
     const { seedId } = this.#ring
     const inUse = new Set(this.#allocations.values())
+    const claimed = [...new Set(hosts)].filter((host) => host < this.#size && !isReserved(this.#size, host))
+    const used = claimed.filter((host) => inUse.has(host) && this.#isOurs(host, this.#ring))
     let ring = this.#ring
-    const used: number[] = []
-    const written: RingEntry[] = []
-    for (const host of new Set(hosts)) {
-      if (host >= this.#size || isReserved(this.#size, host) || entryOver(ring, host)?.owner !== this.self) continue
-      if (inUse.has(host)) {
-        used.push(host)
-        continue
-      }
-      const merged = mergeRing(ring, grantItems(ring, this.self, { start: host, end: host + 1 }, to) ?? [])
-      written.push(...merged.news)
+    const written: RingItem[] = []
+    for (const host of claimed) {
+      if (inUse.has(host) || !this.#isOurs(host, ring)) continue
+      const merged = mergeRing(ring, { items: grantItems(ring, this.self, { start: host, end: host + 1 }, to) ?? [], retired: [] })
+      written.push(...merged.news.items)
       ring = merged.ring
     }
-    const tokens = new Set([...written.map(({ token }) => token), ...hosts.flatMap((host) => entryOver(ring, host)?.token ?? [])])
-    const items = withEnds(
-      ring,
-      ring.entries.filter(({ token, owner }) => owner !== undefined && tokens.has(token)),
-    )
-    const committed = written.length === 0 ? ok(undefined) : this.#commit(this.#ringRecords(seedId, items), 'durable')
-    return committed.ok ? ok({ used, isNews: written.length > 0, delta: { universe: this.universe, seedId, items } }) : committed
+    const items = claimed.flatMap((host) => entriesWithin(ring, { start: host, end: host + 1 }))
+    const committed = written.length === 0 ? ok(undefined) : this.write({ items: written, retired: [] })
+    const delta = { universe: this.universe, seedId, items, retired: [] }
+    return committed.ok ? ok({ used, isNews: written.length > 0, delta }) : committed
   }
 
   /**
    * Leaves our ring, whose beginning was another one, for `ring`. What is allocated stays so, and counts as stray where
-   * `ring` gives it to others.
+   * `ring` gives it to others. Names that were retired in our ring are not in that one: their ranges went with it, and who
+   * was gone for us may be alive, and an owner, there.
    */
   adopt(ring: Ring): Result<void, StoreError> {
     const left = this.#ring
@@ -209,20 +229,25 @@ export class Ledger {
   merge(delta: RingDelta): Result<LedgerMerge, GossipFault> {
     const foreign = this.foreign(delta)
     if (foreign !== undefined) return err(foreign)
-    if (delta.seedId === undefined) return ok({ news: [], faults: [], unwritten: undefined, forgotten: undefined })
-    const merged = mergeRing(this.#ring ?? emptyRing(delta.seedId, this.#size), delta.items)
-    const { news, faults } = merged
-    if (news.length === 0) return ok({ news, faults, unwritten: undefined, forgotten: undefined })
-    const forgotten = this.#inDoubt ? undefined : this.#forgottenIn(news)
-    const gains = news.some(({ owner }) => owner === this.self)
+    const nothing = { news: NO_NEWS, own: [], lost: [], faults: [], unwritten: undefined, forgotten: undefined }
+    if (delta.seedId === undefined) return ok(nothing)
+    const before = this.#ring ?? emptyRing(delta.seedId, this.#size)
+    const { ring, news, faults } = mergeRing(before, delta)
+    if (ring === before) return ok({ ...nothing, faults })
+    const forgotten = this.#inDoubt ? undefined : this.#forgottenIn(news.items)
+    const gains = news.items.filter(({ owner }) => owner === this.self)
+    // In doubt we write nothing over ranges that we may have given away.
+    const own = gains.length === 0 || this.#inDoubt || forgotten !== undefined ? [] : this.#answerTo(before, ring, gains)
     const doubts = forgotten === undefined ? [] : [{ kind: 'doubt', isOpen: true } as const]
-    const records = [...this.#ringRecords(delta.seedId, withEnds(merged.ring, news)), ...doubts]
-    const written = this.#commitAnyway(records, gains || forgotten !== undefined ? 'durable' : 'buffered')
-    return ok({ news, faults, unwritten: written.ok ? undefined : written.error, forgotten })
+    const records = [...this.#ringRecords(delta.seedId, news), ...this.#ringRecords(delta.seedId, { items: own, retired: [] }), ...doubts]
+    const isOfWeight = gains.length > 0 || news.retired.length > 0 || forgotten !== undefined
+    const written = this.#commitAnyway(records, isOfWeight ? 'durable' : 'buffered')
+    const lost = [...this.#allocations.values()].filter((host) => this.#isOurs(host, before) && !this.#isOurs(host, this.#ring))
+    return ok({ news, own, lost, faults, unwritten: written.ok ? undefined : written.error, forgotten })
   }
 
   /** Why a message about the ring `theirs` is not for ours; undefined when it is. */
-  foreign(theirs: Omit<RingDelta, 'items'>): GossipFault | undefined {
+  foreign(theirs: RingHead): GossipFault | undefined {
     const [range, ourRange] = [formatCidr(theirs.universe), formatCidr(this.universe)]
     if (range !== ourRange) return { code: 'foreign', detail: `a ring of the range ${range}; ours is ${ourRange}` }
     if (theirs.seedId === undefined || this.#ring === undefined || theirs.seedId === this.#ring.seedId) return undefined
@@ -232,27 +257,39 @@ export class Ledger {
     }
   }
 
+  /** Whose name is retired owns nothing any more. */
   #own(ring: Ring): void {
-    this.#space.own(ownedRanges(ring).flatMap(({ owner, range }) => (owner === this.self ? [range] : [])))
+    const usable = ring.retired.has(this.self) ? [] : ownedRanges(ring).filter(({ owner }) => owner === this.self)
+    this.#space.own(usable.map(({ range }) => range))
   }
 
-  #ringRecords(seedId: SeedId, items: readonly RingItem[]): readonly JournalRecord[] {
-    const records: JournalRecord[] = []
-    for (let at = 0; at < items.length; at += DELTA_ITEMS_MAX) {
-      const delta = { universe: this.universe, seedId, items: items.slice(at, at + DELTA_ITEMS_MAX) }
-      records.push({ kind: 'ring', delta })
-    }
-    return records
+  /** What comes too late goes back; what touches our other ranges becomes one with them. */
+  #answerTo(before: Ring, merged: Ring, gains: readonly RingItem[]): readonly RingItem[] {
+    const late = lateItems(before, gains)
+    const { ring } = mergeRing(merged, { items: late, retired: [] })
+    return ring.retired.has(this.self) ? late : [...late, ...coalesceItems(ring, this.self)]
   }
 
-  /** Only an owner writes in its range, unless the range is taken over from it, which raises the epoch. */
-  #forgottenIn(news: readonly RingEntry[]): string | undefined {
+  #isOurs(host: number, ring: Ring | undefined): boolean {
+    return ring !== undefined && entryOver(ring, host)?.owner === this.self
+  }
+
+  #ringRecords(seedId: SeedId, news: RingNews): readonly JournalRecord[] {
+    return chunksOf(news).map((chunk) => ({ kind: 'ring', delta: { universe: this.universe, seedId, ...chunk } }))
+  }
+
+  /**
+   * Within an epoch only the owner of a number writes a greater version at it. The same version of another owner is of two
+   * who took over from one peer, as no consent was asked of either.
+   */
+  #forgottenIn(news: readonly RingItem[]): string | undefined {
     const ring = this.#ring
     if (ring === undefined) return undefined
-    const lost = news.find(({ token, owner, epoch }) => {
-      const ours = entryOver(ring, token)
-      return ours !== undefined && ours.owner === this.self && owner !== undefined && epoch === ours.epoch
-    })
+    const [lost] = news.flatMap((item) =>
+      entriesWithin(ring, { start: item.token, end: item.end })
+        .filter(({ owner, epoch, version }) => owner === this.self && epoch === item.epoch && version < item.version)
+        .map(({ token }) => ({ token, version: item.version })),
+    )
     if (lost === undefined) return undefined
     return `version ${lost.version} of ${formatIpv4(hostAddress(this.universe, lost.token))}, in a range of ours, is none that we know of, and only we can have made it: some of our journal is lost`
   }
@@ -275,7 +312,7 @@ export class Ledger {
 
   /** The fewest records that give the present state. */
   #snapshot(): readonly JournalRecord[] {
-    const ring = this.#ring === undefined ? [] : this.#ringRecords(this.#ring.seedId, ringItems(this.#ring))
+    const ring = this.#ring === undefined ? [] : this.#ringRecords(this.#ring.seedId, ringNews(this.#ring))
     const allocations = [...this.#allocations].map(([key, host]) => ({ kind: 'allocate', key, host }) as const)
     const doubt = this.#inDoubt ? [{ kind: 'doubt', isOpen: true } as const] : []
     return [...ring, ...allocations, { kind: 'cursor', host: this.#space.cursor }, ...doubt]
@@ -285,9 +322,9 @@ export class Ledger {
   #apply(record: JournalRecord): void {
     switch (record.kind) {
       case 'ring': {
-        const { seedId, items } = record.delta
+        const { seedId } = record.delta
         if (seedId === undefined || this.foreign(record.delta) !== undefined) return
-        this.#ring = mergeRing(this.#ring ?? emptyRing(seedId, this.#size), items).ring
+        this.#ring = mergeRing(this.#ring ?? emptyRing(seedId, this.#size), record.delta).ring
         this.#own(this.#ring)
         return
       }

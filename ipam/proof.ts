@@ -1,9 +1,9 @@
 /** Whether the addresses add up: each has one owner, and each that is allocated belongs to something that exists. */
-import { formatIpv4, type Ipv4 } from '../mesh/base/address.ts'
+import { formatIpv4, type Ipv4, type Range } from '../mesh/base/address.ts'
 import type { AttachmentKey } from './attachment.ts'
 import type { NodeProof } from './census.ts'
 import type { Ledger } from './ledger.ts'
-import { checkInvariants, entryOver, ringItems } from './ring.ts'
+import { checkInvariants, entryOver, gapsOf, ownedRanges } from './ring.ts'
 import { hostAddress } from './universe.ts'
 
 /** What the kernel knows of attachments. */
@@ -19,12 +19,11 @@ export function ringFindings({ ring, universe }: Ledger): readonly string[] {
   if (ring === undefined) return ['no ring of address ranges is known']
   const unsound = checkInvariants(ring)
   if (unsound !== undefined) return [`the ring is unsound: ${unsound}`]
-  const address = (host: number): string => formatIpv4(hostAddress(universe, host))
-  const [first] = ring.entries
-  const before = first === undefined ? ring.size : first.token
-  const gap = before === 0 ? [] : [`nobody is known to own ${address(0)} to ${address(before - 1)}`]
-  const unknown = ringItems(ring).filter(({ owner }) => owner === undefined)
-  return [...gap, ...unknown.map(({ token, end }) => `nobody is known to own ${address(token)} to ${address(end - 1)}`)]
+  const span = ({ start, end }: Range): string =>
+    `${formatIpv4(hostAddress(universe, start))} to ${formatIpv4(hostAddress(universe, end - 1))}`
+  const gaps = gapsOf(ring).map((gap) => `nobody is known to own ${span(gap)}`)
+  const left = ownedRanges(ring).filter(({ owner }) => ring.retired.has(owner))
+  return [...gaps, ...left.map(({ owner, range }) => `${span(range)} are of ${owner}, which was removed: run \`weft rmpeer ${owner}\``)]
 }
 
 export function proveNode(ledger: Ledger, living: Living): NodeProof {

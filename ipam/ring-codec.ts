@@ -2,43 +2,55 @@
  * Rings as bytes: the same form on the wire and in the journal. Big endian.
  *
  *   0        1        2            4            8                  16
- *   | form 1 | /length| zero       | base       | seed id          | items …
- *   item: | token 4 | end 4 | owner 8 (zero: nobody) | version 4 | epoch 4 |
+ *   | form 3 | /length| retired: n | base       | seed id          | n retirements … | items …
+ *   retirement: | peer 8 | by 8 |
+ *   item:       | token 4 | end 4 | owner 8 | version 4 | epoch 4 |
  *
  * Decoding checks form and size only; what an item says is checked when it is merged, one by one.
  */
 import { type Cidr, cidr, ipv4 } from '../mesh/base/address.ts'
-import type { PeerName } from '../mesh/base/brand.ts'
+import { type PeerName, parsePeerName } from '../mesh/base/brand.ts'
 import { fromHex, toHex } from '../mesh/base/bytes.ts'
 import { err, ok, type Result } from '../mesh/base/result.ts'
 import type { GossipFault } from '../mesh/gossip.ts'
-import type { RingItem, SeedId } from './ring.ts'
+import type { Retirement, RingItem, RingNews, SeedId } from './ring.ts'
 
-/** Some of a ring's entries, and which ring they are of. */
-export interface RingDelta {
+/** Which ring something is of. */
+export interface RingHead {
   readonly universe: Cidr
-  /** Undefined when the sender has no ring yet: then there are no items. */
+  /** Undefined when the sender has no ring yet: then there is nothing to tell of it. */
   readonly seedId: SeedId | undefined
-  readonly items: readonly RingItem[]
 }
+
+/** Some of what a ring says. */
+export interface RingDelta extends RingHead, RingNews {}
 
 export const RING_HEAD_BYTES = 16
 const ITEM_BYTES = 24
-const FORM = 1
-const NOBODY = '0000000000000000'
+const RETIREMENT_BYTES = 16
+/** Form 2 is that of verdicts (verdicts.ts), which travel beside. */
+const FORM = 3
+const NO_SEED = '0000000000000000'
 
 /** 96 KiB a message: well below the mesh's limit, so that one chunk does not hold up other traffic. */
 export const DELTA_ITEMS_MAX = 4_096
+/** 32 KiB more. */
+export const DELTA_RETIRED_MAX = 2_048
 
-export function encodeDelta({ universe, seedId, items }: RingDelta): Uint8Array {
-  const bytes = new Uint8Array(RING_HEAD_BYTES + items.length * ITEM_BYTES)
-  bytes.set(encodeHead(universe, seedId))
+export function encodeDelta({ universe, seedId, items, retired }: RingDelta): Uint8Array {
+  const bytes = new Uint8Array(RING_HEAD_BYTES + retired.length * RETIREMENT_BYTES + items.length * ITEM_BYTES)
+  bytes.set(encodeHead({ universe, seedId }, retired.length))
   const view = new DataView(bytes.buffer)
   let at = RING_HEAD_BYTES
+  for (const { peer, by } of retired) {
+    bytes.set(fromHex(peer), at)
+    bytes.set(fromHex(by), at + 8)
+    at += RETIREMENT_BYTES
+  }
   for (const { token, end, owner, version, epoch } of items) {
     view.setUint32(at, token)
     view.setUint32(at + 4, end)
-    bytes.set(fromHex(owner ?? NOBODY), at + 8)
+    bytes.set(fromHex(owner), at + 8)
     view.setUint32(at + 16, version)
     view.setUint32(at + 20, epoch)
     at += ITEM_BYTES
@@ -49,34 +61,42 @@ export function encodeDelta({ universe, seedId, items }: RingDelta): Uint8Array 
 export function decodeDelta(bytes: Uint8Array): Result<RingDelta, GossipFault> {
   const head = decodeHead(bytes)
   if (!head.ok) return head
-  const size = bytes.length - RING_HEAD_BYTES
-  if (size % ITEM_BYTES !== 0) return malformed(`a ring's items take ${size} bytes, not a multiple of ${ITEM_BYTES}`)
-  if (size > DELTA_ITEMS_MAX * ITEM_BYTES) {
-    return err({ code: 'limit', detail: `${size / ITEM_BYTES} items in a ring message, more than ${DELTA_ITEMS_MAX}` })
+  const { count, ...ring } = head.value
+  const start = RING_HEAD_BYTES + count * RETIREMENT_BYTES
+  const size = bytes.length - start
+  if (size < 0 || size % ITEM_BYTES !== 0) return malformed(`a ring's items take ${size} bytes, not a multiple of ${ITEM_BYTES}`)
+  if (size > DELTA_ITEMS_MAX * ITEM_BYTES || count > DELTA_RETIRED_MAX) {
+    return err({ code: 'limit', detail: `${size / ITEM_BYTES} items and ${count} retirements in a ring message` })
+  }
+  const retired: Retirement[] = []
+  for (let at = RING_HEAD_BYTES; at < start; at += RETIREMENT_BYTES) {
+    retired.push({ peer: peerAt(bytes, at), by: peerAt(bytes, at + 8) })
   }
   const items: RingItem[] = []
-  for (let at = RING_HEAD_BYTES; at < bytes.length; at += ITEM_BYTES) items.push(decodeItem(bytes, at))
-  if (head.value.seedId === undefined && items.length > 0) return malformed('items of a ring without a seed id')
-  return ok({ ...head.value, items })
+  for (let at = start; at < bytes.length; at += ITEM_BYTES) items.push(decodeItem(bytes, at))
+  if (ring.seedId === undefined && items.length + count > 0) return malformed('items of a ring without a seed id')
+  return ok({ ...ring, items, retired })
 }
 
 /** The first 16 bytes of every message about rings. */
-export function encodeHead(universe: Cidr, seedId: SeedId | undefined): Uint8Array {
+export function encodeHead({ universe, seedId }: RingHead, count = 0): Uint8Array {
   const bytes = new Uint8Array(RING_HEAD_BYTES)
   bytes.set([FORM, universe.length])
-  new DataView(bytes.buffer).setUint32(4, universe.base)
-  bytes.set(fromHex(seedId ?? NOBODY), 8)
+  const view = new DataView(bytes.buffer)
+  view.setUint16(2, count)
+  view.setUint32(4, universe.base)
+  bytes.set(fromHex(seedId ?? NO_SEED), 8)
   return bytes
 }
 
-export function decodeHead(bytes: Uint8Array): Result<Omit<RingDelta, 'items'>, GossipFault> {
+export function decodeHead(bytes: Uint8Array): Result<RingHead & { readonly count: number }, GossipFault> {
   if (bytes.length < RING_HEAD_BYTES) return malformed(`a ring message of ${bytes.length} bytes is too short`)
   if (bytes[0] !== FORM) return malformed(`a ring message of form ${bytes[0]}; we know ${FORM}`)
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
   const seedId = toHex(bytes.subarray(8, RING_HEAD_BYTES))
   try {
     const universe = cidr(ipv4(view.getUint32(4)), bytes[1] ?? 0)
-    return ok({ universe, seedId: seedId === NOBODY ? undefined : (seedId as SeedId) })
+    return ok({ universe, seedId: seedId === NO_SEED ? undefined : (seedId as SeedId), count: view.getUint16(2) })
   } catch (error) {
     if (error instanceof RangeError) return malformed(error.message)
     throw error
@@ -85,14 +105,17 @@ export function decodeHead(bytes: Uint8Array): Result<Omit<RingDelta, 'items'>, 
 
 function decodeItem(bytes: Uint8Array, at: number): RingItem {
   const view = new DataView(bytes.buffer, bytes.byteOffset + at, ITEM_BYTES)
-  const owner = toHex(bytes.subarray(at + 8, at + 16))
   return {
     token: view.getUint32(0),
     end: view.getUint32(4),
-    owner: owner === NOBODY ? undefined : (owner as PeerName),
+    owner: peerAt(bytes, at + 8),
     version: view.getUint32(16),
     epoch: view.getUint32(20),
   }
+}
+
+function peerAt(bytes: Uint8Array, at: number): PeerName {
+  return parsePeerName(toHex(bytes.subarray(at, at + 8)))
 }
 
 function malformed(detail: string): { readonly ok: false; readonly error: GossipFault } {

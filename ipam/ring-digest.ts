@@ -1,17 +1,18 @@
 /**
  * Finding out what another peer lacks of the ring without sending the ring: one digest of all, and a
- * summary of up to 256 hashes, each of the entries in an equal part of the universe. Only the parts
- * that differ are sent.
+ * summary of up to 256 hashes, each of the runs in an equal part of the universe. Only the parts
+ * that differ are sent. Of the retired names there is one hash: they change rarely.
  *
- *   summary: | head 16, as in ring-codec.ts | hash 8 | hash 8 | …   (a power of two of them; none: no ring)
+ *   summary: | head 16, as in ring-codec.ts | of the retired 8 | of a part 8 | of a part 8 | …
+ *            (a power of two of parts; without a ring the head alone)
  */
 import { createHash } from 'node:crypto'
 import type { Cidr } from '../mesh/base/address.ts'
 import { bytesEqual, concatBytes } from '../mesh/base/bytes.ts'
 import { err, ok, type Result } from '../mesh/base/result.ts'
 import type { GossipFault } from '../mesh/gossip.ts'
-import { type Ring, type RingEntry, withEnds } from './ring.ts'
-import { DELTA_ITEMS_MAX, decodeHead, encodeDelta, encodeHead, RING_HEAD_BYTES, type RingDelta } from './ring-codec.ts'
+import { entriesWithin, type Retirement, type Ring, type RingItem, type RingNews, ringNews } from './ring.ts'
+import { DELTA_ITEMS_MAX, DELTA_RETIRED_MAX, decodeHead, encodeDelta, encodeHead, RING_HEAD_BYTES, type RingHead } from './ring-codec.ts'
 
 const HASH_BYTES = 8
 /** 2 KiB of summary. More would cost more in summaries than it spares in entries, for the rings we expect. */
@@ -21,69 +22,77 @@ const PART_ENTRIES = 8
 
 /** 16 bytes, equal exactly when the rings are (up to collisions). */
 export function ringDigest(universe: Cidr, ring: Ring | undefined): Uint8Array {
-  return hash(universe, ring, ring?.entries ?? []).subarray(0, 16)
+  return hash(universe, ring, { items: ring?.entries ?? [], retired: ring === undefined ? [] : retiredOf(ring) }).subarray(0, 16)
 }
 
 export function ringSummary(universe: Cidr, ring: Ring | undefined): Uint8Array {
-  const head = encodeHead(universe, ring?.seedId)
+  const head = encodeHead({ universe, seedId: ring?.seedId })
   if (ring === undefined) return head
   const count = Math.min(PARTS_MAX, 2 ** Math.ceil(Math.log2(Math.max(1, ring.entries.length / PART_ENTRIES))), ring.size)
-  return concatBytes([head, ...partHashes(universe, ring, count)])
+  return concatBytes([head, retiredHash(universe, ring), ...parts(ring, count).map((items) => partHash(universe, ring, items))])
 }
 
-export interface RingSummary extends Omit<RingDelta, 'items'> {
+export interface RingSummary extends RingHead {
+  /** None when the sender has no ring. */
   readonly hashes: readonly Uint8Array[]
+  readonly retiredHash: Uint8Array
 }
 
 export function decodeSummary(bytes: Uint8Array): Result<RingSummary, GossipFault> {
-  const head = decodeHead(bytes)
-  if (!head.ok) return head
-  const count = (bytes.length - RING_HEAD_BYTES) / HASH_BYTES
-  const sound = head.value.seedId === undefined ? count === 0 : Number.isInteger(Math.log2(count)) && count <= PARTS_MAX
+  const decoded = decodeHead(bytes)
+  if (!decoded.ok) return decoded
+  const { universe, seedId } = decoded.value
+  const start = RING_HEAD_BYTES + (seedId === undefined ? 0 : HASH_BYTES)
+  const count = (bytes.length - start) / HASH_BYTES
+  const sound = seedId === undefined ? count === 0 : count >= 1 && Number.isInteger(Math.log2(count)) && count <= PARTS_MAX
   if (!sound) return err({ code: 'malformed', detail: `a ring summary of ${count} parts` })
   const hashes = Array.from({ length: count }, (_, index) => {
-    const at = RING_HEAD_BYTES + index * HASH_BYTES
+    const at = start + index * HASH_BYTES
     return bytes.subarray(at, at + HASH_BYTES)
   })
-  return ok({ ...head.value, hashes })
+  return ok({ universe, seedId, hashes, retiredHash: bytes.subarray(RING_HEAD_BYTES, start) })
 }
 
-/** Deltas with every entry of the parts that differ; all of them when the other has none. */
+/** Deltas with what our ring says of the parts that differ, and the retired names if those do; all when the other has none. */
 export function missingDeltas(universe: Cidr, ring: Ring, summary: RingSummary): readonly Uint8Array[] {
-  const count = Math.max(1, summary.hashes.length)
-  const ours = partHashes(universe, ring, count)
-  const differ = ours.map((part, index) => !bytesEqual(part, summary.hashes[index] ?? new Uint8Array()))
-  return encodeChunks(
-    universe,
-    ring,
-    ring.entries.filter(({ token }) => differ[partOf(token, count, ring.size)]),
+  const count = Math.min(Math.max(1, summary.hashes.length), ring.size)
+  const items = parts(ring, count).flatMap((part, index) =>
+    bytesEqual(partHash(universe, ring, part), summary.hashes[index] ?? new Uint8Array()) ? [] : part,
   )
+  const retired = bytesEqual(retiredHash(universe, ring), summary.retiredHash) ? [] : retiredOf(ring)
+  return chunksOf({ items, retired }).map((news) => encodeDelta({ universe, seedId: ring.seedId, ...news }))
 }
 
-/** `entries`, which are of `ring`, as deltas of bounded size, each mergeable alone. */
-function encodeChunks(universe: Cidr, ring: Ring, entries: readonly RingEntry[]): readonly Uint8Array[] {
-  const chunks: Uint8Array[] = []
-  for (let at = 0; at < entries.length; at += DELTA_ITEMS_MAX) {
-    const items = withEnds(ring, entries.slice(at, at + DELTA_ITEMS_MAX))
-    chunks.push(encodeDelta({ universe, seedId: ring.seedId, items }))
+/** News in portions that fit a message, each mergeable alone. */
+export function chunksOf({ items, retired }: RingNews): readonly RingNews[] {
+  const chunks: RingNews[] = []
+  for (let [item, name] = [0, 0]; item < items.length || name < retired.length; item += DELTA_ITEMS_MAX, name += DELTA_RETIRED_MAX) {
+    chunks.push({ items: items.slice(item, item + DELTA_ITEMS_MAX), retired: retired.slice(name, name + DELTA_RETIRED_MAX) })
   }
   return chunks
 }
 
-function partHashes(universe: Cidr, ring: Ring, count: number): readonly Uint8Array[] {
-  const parts: RingEntry[][] = Array.from({ length: count }, () => [])
-  for (const entry of ring.entries) parts[partOf(entry.token, count, ring.size)]?.push(entry)
-  return parts.map((entries) => hash(universe, ring, entries).subarray(0, HASH_BYTES))
+/** The runs cut at the borders of `count` equal parts. */
+function parts(ring: Ring, count: number): readonly (readonly RingItem[])[] {
+  const size = ring.size / count
+  return Array.from({ length: count }, (_, index) => entriesWithin(ring, { start: index * size, end: (index + 1) * size }))
 }
 
-function partOf(token: number, count: number, size: number): number {
-  return Math.floor((token * count) / size)
+function partHash(universe: Cidr, ring: Ring, items: readonly RingItem[]): Uint8Array {
+  return hash(universe, ring, { items, retired: [] }).subarray(0, HASH_BYTES)
 }
 
-/** Ends are left out: they follow from the other tokens, which may be of another part. */
-function hash(universe: Cidr, ring: Ring | undefined, entries: readonly RingEntry[]): Uint8Array {
-  const items = entries.map((entry) => ({ ...entry, end: 0 }))
-  return createHash('sha256')
-    .update(encodeDelta({ universe, seedId: ring?.seedId, items }))
-    .digest()
+function retiredHash(universe: Cidr, ring: Ring): Uint8Array {
+  return hash(universe, ring, { items: [], retired: retiredOf(ring) }).subarray(0, HASH_BYTES)
+}
+
+/** In an order that is the same everywhere. */
+function retiredOf(ring: Ring): readonly Retirement[] {
+  return ringNews(ring).retired.toSorted((a, b) => (a.peer < b.peer ? -1 : 1))
+}
+
+function hash(universe: Cidr, ring: Ring | undefined, news: RingNews): Uint8Array {
+  const hashed = createHash('sha256').update(encodeHead({ universe, seedId: ring?.seedId }))
+  for (const chunk of chunksOf(news)) hashed.update(encodeDelta({ universe, seedId: ring?.seedId, ...chunk }))
+  return hashed.digest()
 }

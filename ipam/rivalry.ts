@@ -14,8 +14,8 @@ import type { GossipFault, Merged, News } from '../mesh/gossip.ts'
 import { openBeside } from './beside.ts'
 import type { Disk } from './disk.ts'
 import { namesOf } from './names.ts'
-import { emptyRing, mergeRing, type Ring, type SeedId } from './ring.ts'
-import { encodeDelta, type RingDelta } from './ring-codec.ts'
+import { emptyRing, gapsOf, mergeRing, type Ring, type SeedId } from './ring.ts'
+import { encodeDelta, type RingDelta, type RingHead } from './ring-codec.ts'
 import { decodeVerdict, decodeVerdicts, encodeVerdict, encodeVerdicts, type Verdict, Verdicts } from './verdicts.ts'
 
 interface RivalryPorts {
@@ -74,7 +74,7 @@ export class Rivalry implements Disposable {
   }
 
   /** A ring of the same range that did not begin as ours did. */
-  isRival(theirs: Pick<RingDelta, 'universe' | 'seedId'>): theirs is { readonly universe: Cidr; readonly seedId: SeedId } {
+  isRival(theirs: RingHead): theirs is { readonly universe: Cidr; readonly seedId: SeedId } {
     const ours = this.#ports.ring()?.seedId
     const isOurRange = formatCidr(theirs.universe) === formatCidr(this.#ports.universe)
     return isOurRange && ours !== undefined && theirs.seedId !== undefined && theirs.seedId !== ours
@@ -110,7 +110,7 @@ export class Rivalry implements Disposable {
     const { universe } = this.#ports
     const verdicts = this.#verdicts.against(theirs)
     // An empty delta says whose ring we have, so that the other side can name us.
-    const head = encodeDelta({ universe, seedId: ours.seedId, items: [] })
+    const head = encodeDelta({ universe, seedId: ours.seedId, items: [], retired: [] })
     return [head, ...verdicts.map((verdict) => encodeVerdict(universe, verdict))].map((delta) => ({ key: undefined, delta }))
   }
 
@@ -118,13 +118,14 @@ export class Rivalry implements Disposable {
   gather(delta: RingDelta, from: PeerName): boolean {
     if (!this.isRival(delta)) return false
     this.met(delta.seedId, from)
-    if (delta.items.length === 0) return true
+    if (delta.items.length + delta.retired.length === 0) return true
     const { awaited } = this
     const ours = this.#ports.ring()
     if (ours === undefined || awaited === undefined || delta.seedId !== awaited) return false
     const known = this.#gathered?.seedId === awaited ? this.#gathered : emptyRing(awaited, ours.size)
-    this.#gathered = mergeRing(known, delta.items).ring
-    if (isWhole(this.#gathered) && this.#ports.adopt(this.#gathered)) {
+    this.#gathered = mergeRing(known, delta).ring
+    // Parts of it are of little use: they would cost the routes to all others.
+    if (gapsOf(this.#gathered).length === 0 && this.#ports.adopt(this.#gathered)) {
       this.#ports.log.info({ range: formatCidr(this.#ports.universe), reason: awaited }, 'ring given up for another one')
       this.#gathered = undefined
     }
@@ -224,9 +225,4 @@ export class Rivalry implements Disposable {
       )
     }
   }
-}
-
-/** Nobody's range is missing in it. Parts of it are of little use: they would cost the routes to all others. */
-function isWhole({ entries }: Ring): boolean {
-  return entries[0]?.token === 0 && entries.every(({ owner }) => owner !== undefined)
 }

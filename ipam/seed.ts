@@ -79,7 +79,7 @@ function seedName(word: string, self: PeerName): PeerName {
 export function seedRing(universe: Cidr, peers: readonly PeerName[]): Ring {
   const size = cidrSize(universe)
   const empty = emptyRing(seedIdOf(universe, peers), size)
-  return mergeRing(empty, share(0, size, [...peers].sort())).ring
+  return mergeRing(empty, { items: share(0, size, [...peers].sort()), retired: [] }).ring
 }
 
 export function seedIdOf(universe: Cidr, peers: readonly PeerName[]): SeedId {

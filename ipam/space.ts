@@ -42,11 +42,6 @@ export class Space {
     return this.#used.has(host)
   }
 
-  /** In use, and owned by another: two pods may have this address. */
-  strays(): readonly number[] {
-    return [...this.#used].filter((host) => !this.#isOurs(host))
-  }
-
   /** The free number that is next after the last one taken, around to the first; undefined when none is free. */
   next(): number | undefined {
     if (this.#free === 0) return undefined
@@ -82,6 +77,11 @@ export class Space {
     let block = best
     while (this.#usable(block) > half) block = { start: (block.start + block.end) / 2, end: block.end }
     return block
+  }
+
+  /** Stretches of ours without a number in use, none empty, in order. */
+  unused(): readonly Range[] {
+    return [...this.#unusedRuns()]
   }
 
   #usable({ start, end }: Range): number {

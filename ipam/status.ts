@@ -5,8 +5,9 @@ import type { Allocator } from './allocator.ts'
 import type { AttachmentKey } from './attachment.ts'
 import type { Bootstrap, BootstrapStatus } from './bootstrap.ts'
 import type { Ledger } from './ledger.ts'
-import { ringItems, type SeedId } from './ring.ts'
+import { gapsOf, type Ring, type RingItem, type SeedId } from './ring.ts'
 import type { Rival, Rivalry } from './rivalry.ts'
+import { retirementText } from './takeover.ts'
 import { hostAddress, usableSize } from './universe.ts'
 
 export interface IpamStatus {
@@ -39,6 +40,8 @@ export interface IpamStatus {
   readonly doubt: string | undefined
   /** What went wrong lately, the latest last. */
   readonly faults: readonly string[]
+  /** By whom our own name was retired. */
+  readonly retiredBy: PeerName | undefined
 }
 
 interface IpamEntryStatus {
@@ -55,6 +58,8 @@ interface IpamOwnerStatus {
   readonly addresses: number
   /** Known of ourselves only. */
   readonly active: number | undefined
+  /** Its name is retired, and nobody has taken over these yet. */
+  readonly isRetired: boolean
 }
 
 interface Parts {
@@ -69,7 +74,7 @@ interface Parts {
 
 export function ipamStatus({ ledger, allocator, bootstrap, rivalry, conflicts, doubt, faults }: Parts): IpamStatus {
   const { universe } = ledger
-  const items = ledger.ring === undefined ? [] : ringItems(ledger.ring)
+  const items = ledger.ring === undefined ? [] : withGaps(ledger.ring)
   const strays = ledger
     .strays()
     .map((host) => `${formatIpv4(hostAddress(universe, host))} is allocated here, but the ring gives it to another peer`)
@@ -96,7 +101,14 @@ export function ipamStatus({ ledger, allocator, bootstrap, rivalry, conflicts, d
     journalFault: ledger.fault?.text,
     doubt,
     faults: [...faults, ...strays],
+    retiredBy: ledger.retiredBy,
   }
+}
+
+/** The whole universe: what nobody has told us of has no owner. */
+function withGaps(ring: Ring): readonly (Omit<RingItem, 'owner'> & { readonly owner: PeerName | undefined })[] {
+  const gaps = gapsOf(ring).map(({ start, end }) => ({ token: start, end, owner: undefined, version: 0, epoch: 0 }))
+  return [...ring.entries, ...gaps].toSorted((a, b) => a.token - b.token)
 }
 
 function conflictWords({ allocations, universe }: Ledger, conflicts: ReadonlyMap<AttachmentKey, PeerName>): readonly string[] {
@@ -107,6 +119,7 @@ function conflictWords({ allocations, universe }: Ledger, conflicts: ReadonlyMap
 }
 
 function statusText(ledger: Ledger, allocator: Allocator, bootstrap: Bootstrap): string {
+  if (ledger.retiredBy !== undefined) return retirementText(ledger.self, ledger.retiredBy)
   if (ledger.inDoubt) return 'waiting to hear from other peers what became of our IP ranges'
   if (ledger.ring === undefined) return bootstrap.headline()
   if (allocator.pending().length === 0) return 'ready'
@@ -119,10 +132,13 @@ function statusText(ledger: Ledger, allocator: Allocator, bootstrap: Bootstrap):
 
 function owners({ ring, self, allocations }: Ledger): readonly IpamOwnerStatus[] {
   const addresses = new Map<PeerName, number>()
-  for (const { owner, token, end } of ring === undefined ? [] : ringItems(ring)) {
-    if (owner !== undefined) addresses.set(owner, (addresses.get(owner) ?? 0) + end - token)
-  }
+  for (const { owner, token, end } of ring?.entries ?? []) addresses.set(owner, (addresses.get(owner) ?? 0) + end - token)
   return [...addresses]
-    .map(([peer, count]) => ({ peer, addresses: count, active: peer === self ? allocations.size : undefined }))
+    .map(([peer, count]) => ({
+      peer,
+      addresses: count,
+      active: peer === self ? allocations.size : undefined,
+      isRetired: ring?.retired.has(peer) ?? false,
+    }))
     .sort((a, b) => (a.peer < b.peer ? -1 : 1))
 }

@@ -169,9 +169,11 @@ export class Upkeep implements Disposable {
   /** Whom we still have to hear, in order of name. */
   awaited(): readonly PeerName[] {
     const { ledger, seeds } = this.#ports
-    const owners = ledger.ring === undefined ? seeds : ownedRanges(ledger.ring).map(({ owner }) => owner)
+    const { ring, self } = ledger
+    const owners = ring === undefined ? seeds : ownedRanges(ring).map(({ owner }) => owner)
     const all = new Set([...owners, ...(this.#network?.known() ?? []), ...(this.#network?.port.reachable() ?? [])])
-    return [...all].filter((peer) => peer !== ledger.self && !this.#heard.has(peer)).sort()
+    // Whose name is retired does not come back under it: what it knew of our ranges is gone with it.
+    return [...all].filter((peer) => peer !== self && !this.#heard.has(peer) && ring?.retired.has(peer) !== true).sort()
   }
 
   /** Why nothing is given out; undefined when that is not so. */

@@ -8,7 +8,7 @@ import { formatIpv4, type Ipv4 } from '../mesh/base/address.ts'
 import { type Millis, type PeerName, seconds } from '../mesh/base/brand.ts'
 import { type Clock, systemClock } from '../mesh/base/clock.ts'
 import { WeftError } from '../mesh/base/errors.ts'
-import { formatIp, type Ip, isIpv4 } from '../mesh/base/ip.ts'
+import { type Ip, isIpv4 } from '../mesh/base/ip.ts'
 import type { Logger } from '../mesh/base/log.ts'
 import { systemRandom } from '../mesh/base/random.ts'
 import { loadCrypto } from '../mesh/crypto.ts'
@@ -31,12 +31,13 @@ import { destinationsOf } from './datapath/destinations.ts'
 import { findUnderlay, type PassInput } from './datapath/pass.ts'
 import { attachedPods, Pods } from './datapath/pods.ts'
 import type { Underlay } from './datapath/underlay.ts'
-import { type FormerName, giveUpName, loadName } from './former-name.ts'
+import { copied, type FormerName, giveUpName, loadName, type Renaming, removed } from './former-name.ts'
 import { native } from './kernel/native.ts'
 import { Netlink } from './kernel/netlink.ts'
 import { KeyRotation } from './key-rotation.ts'
 import { keepKnownPeers, readKnownPeers } from './known-peers.ts'
 import { createLog } from './log.ts'
+import { leaveCluster, logRetirement, removePeer } from './membership.ts'
 import { loadSecrets } from './secrets.ts'
 import { ipamReport, routerReport } from './snapshot.ts'
 import { readAuthorities } from './tls.ts'
@@ -49,27 +50,32 @@ const START_FORGOTTEN_AFTER: Millis = seconds(2)
 /** Runs until `io.signal` aborts. What it made in the kernel stays: pods go on talking. */
 export async function runRouter(config: Config, peers: readonly string[], io: CliIo): Promise<void> {
   const log = createLog(config.logLevel, config.nickname)
+  const left = new AbortController()
+  const ended = AbortSignal.any([io.signal, left.signal])
+  const stop = (): void => left.abort(new Error('this node has left the cluster'))
   let targets: readonly Target[] | undefined = peers.map(targetOrThrow)
-  while (targets !== undefined) targets = await runLife({ config, targets, log }, io.signal)
+  while (targets !== undefined) targets = await runLife({ config, targets, log, stop }, ended)
 }
 
 interface Life {
   readonly config: Config
   readonly targets: readonly Target[]
   readonly log: Logger
+  /** Ends it in good order. */
+  stop(): void
 }
 
 /** Under one name: until the signal aborts, or another one has to be taken. Then all parts start anew; returns what they are to dial. */
 async function runLife(life: Life, signal: AbortSignal): Promise<readonly Target[] | undefined> {
   const { config, log } = life
-  const elder = Promise.withResolvers<Ip>()
-  await using router = await startRouter(life, elder.resolve)
+  const renaming = Promise.withResolvers<Renaming>()
+  await using router = await startRouter(life, renaming.resolve)
   log.info({ peer: router.name, address: apiSocketPath(config.runDirectory) }, 'router started')
   // Node would keep what it has compiled only at a clean exit, which a router may never see.
   flushCompileCache()
   using _ = systemClock.after(START_FORGOTTEN_AFTER, () => native().trim())
-  const met = await Promise.race([elder.promise, untilAborted(signal)])
-  if (met !== undefined) return await router.giveUpName(met)
+  const given = await Promise.race([renaming.promise, untilAborted(signal)])
+  if (given !== undefined) return await router.giveUpName(given)
   log.info({ reason: String(signal.reason) }, 'router stops')
   return undefined
 }
@@ -77,14 +83,14 @@ async function runLife(life: Life, signal: AbortSignal): Promise<readonly Target
 interface Router extends AsyncDisposable {
   readonly name: PeerName
   /** The next start is under another name. Returns what is dialled at present. */
-  giveUpName(to: Ip): Promise<readonly Target[]>
+  giveUpName(renaming: Renaming): Promise<readonly Target[]>
 }
 
 /**
- * @param yields told when another process turns out to be the rightful owner of our identity.
+ * @param rename told when our name turns out to be another's, or to be retired.
  * @throws {WeftError} that says which part could not start, and why.
  */
-async function startRouter({ config, targets, log }: Life, yields: (to: Ip) => void): Promise<Router> {
+async function startRouter({ config, targets, log, stop }: Life, rename: (renaming: Renaming) => void): Promise<Router> {
   await using starting = new AsyncDisposableStack()
   const clock = systemClock
   const crypto = await loadCrypto()
@@ -101,7 +107,7 @@ async function startRouter({ config, targets, log }: Life, yields: (to: Ip) => v
     await Mesh.start({
       identity,
       hadPods,
-      yields,
+      yields: (to) => rename(copied(to)),
       nickname: config.nickname,
       cluster: config.cluster,
       keyring: () => keys.keyring,
@@ -118,18 +124,17 @@ async function startRouter({ config, targets, log }: Life, yields: (to: Ip) => v
       zone: undefined,
     }),
   )
+  tellRemoval(ipam, rename, log)
   ipam.attach(mesh.register(ipam.part), () => mesh.peers().map(({ name }) => name))
   keys.attach(mesh)
   starting.use(keepKnownPeers(peersFile, mesh, { clock, log }))
-  await serve({ config, former, isOpen: secrets.isOpen, keys, mesh, ipam, netlink, clock, log }, starting)
+  await serve({ config, former, isOpen: secrets.isOpen, keys, mesh, ipam, netlink, clock, log, stop }, starting)
   const running = starting.move()
   return {
     name: identity.name,
-    async giveUpName(to) {
+    async giveUpName({ reason, words }) {
       const pods = [...ipam.allocations().keys()].filter((key) => key !== HOST_ATTACHMENT)
-      const address = formatIp(to)
-      const reason = `the state directory is a copy of that of the router at ${address}, which keeps the name`
-      log.warn({ peer: identity.name, address, reason, count: pods.length }, lossWords(pods.length))
+      log.warn({ peer: identity.name, reason, count: pods.length }, `${words}, and takes a new name${lossWords(pods.length)}`)
       const lost = [...new Set([...(former?.pods ?? []), ...pods])]
       await giveUpName(config.stateDirectory, { name: identity.name, reason, at: new Date(clock.wallTime()), pods: lost }, crypto)
       return mesh.targets()
@@ -151,7 +156,13 @@ function openIpam(
  * Makes the allocations those of the pods that exist.
  * @returns whether some of these are proof that our name is in use here. Pods that the journal does not know are none, unless it is damaged.
  */
-async function settlePods({ config, former, ipam, netlink, log }: Omit<Parts, 'isOpen' | 'keys' | 'mesh' | 'clock'>): Promise<boolean> {
+async function settlePods({
+  config,
+  former,
+  ipam,
+  netlink,
+  log,
+}: Omit<Parts, 'isOpen' | 'keys' | 'mesh' | 'clock' | 'stop'>): Promise<boolean> {
   const known = await attachedPods(netlink, ipam)
   const view = { netlink, ipam, universe: config.universe, hostAttachment: HOST_ATTACHMENT }
   await settleAccounts(view, former?.pods ?? [], log)
@@ -160,8 +171,16 @@ async function settlePods({ config, former, ipam, netlink, log }: Omit<Parts, 'i
 }
 
 function lossWords(pods: number): string {
-  const loss = pods === 0 ? '' : '; its pods lose their addresses, and have to be made anew'
-  return `this node has the identity of another one, and takes a new name${loss}`
+  return pods === 0 ? '' : '; its pods lose their addresses, and have to be made anew'
+}
+
+/** Our own reset is followed by the end; but who starts again after one joins as a new peer. */
+function tellRemoval({ members }: Ipam, rename: (renaming: Renaming) => void, log: Logger): void {
+  const wasRetired = members.retiredBy !== undefined
+  members.onRetired((retirement) => {
+    logRetirement(log, members.self, retirement)
+    if (wasRetired || retirement.by !== members.self) rename(removed(members.self, retirement.by))
+  })
 }
 
 /** Who has taken a new name has met a cluster that has a ring. `self` would begin a second one. */
@@ -186,6 +205,7 @@ interface Parts {
   readonly netlink: Netlink
   readonly clock: Clock
   readonly log: Logger
+  stop(): void
 }
 
 /** The data path, and those whom it serves. */
@@ -206,6 +226,7 @@ async function serve(parts: Parts, stack: AsyncDisposableStack): Promise<void> {
   stack.use(keepHostAddress(ipam, log))
   const waitingFor = (): readonly string[] => [
     ...ringAwaited(ipam),
+    ...(ipam.members.retiredBy === undefined ? [] : ['a new name, as this one was removed from the cluster']),
     ...(datapath.settled ? [] : ['the kernel']),
     ...(ipam.ranges().length === 0 || datapath.hostAddress !== undefined ? [] : ['an address of its own']),
     ...troubles(ipam),
@@ -239,8 +260,17 @@ async function serve(parts: Parts, stack: AsyncDisposableStack): Promise<void> {
   const connect = (texts: readonly string[], replace: boolean): void => mesh.connect(texts.map(targetOrThrow), { replace })
   const resolveRings = (keep: 'ours' | 'theirs', ring: string | undefined): string => ipam.resolve(keep, ring)
   const accounts = accountsOf(parts, pods)
-  const ports = { snapshot, connect, forget, resolveRings, ...keyPorts(keys) }
+  const ports = { snapshot, connect, forget, resolveRings, ...keyPorts(keys), ...memberPorts(parts) }
   stack.use(await ApiServer.start({ path: apiSocketPath(config.runDirectory), ports, accounts, log }))
+}
+
+function memberPorts({ ipam, mesh, log, stop }: Parts): Pick<ApiPorts, 'removePeer' | 'reset' | 'stop'> {
+  const ports = { members: ipam.members, peers: () => mesh.peers(), log }
+  return {
+    removePeer: (peer, leaveAbsent) => removePeer(ports, peer, leaveAbsent),
+    reset: (force) => leaveCluster(ports, HOST_ATTACHMENT, force),
+    stop,
+  }
 }
 
 function ringAwaited(ipam: Ipam): readonly string[] {
@@ -289,6 +319,7 @@ function keepHostAddress(ipam: Ipam, log: Logger): Disposable {
     // A pod elsewhere has our address since two rings became one: it cannot change its address, and we can.
     if (ipam.conflicts().has(HOST_ATTACHMENT)) await ipam.free(HOST_ATTACHMENT)
     if (asking || stop.signal.aborted || ipam.lookup(HOST_ATTACHMENT) !== undefined || ipam.ranges().length === 0) return
+    if (ipam.members.retiredBy !== undefined) return
     asking = true
     const result = await ipam.allocate(HOST_ATTACHMENT, stop.signal)
     asking = false

@@ -1,14 +1,17 @@
 /**
- * Taking a new name, because the state directory is a copy of another router's: the identity is replaced, and the journal
- * of addresses and the vote are set aside, as all that they tell of belongs to the other one. A note of it comes first and stays: whatever
- * happens in between, the next start finds what is still to be done, and `weft status` can say why the name has changed.
+ * Taking a new name, because the state directory is a copy of another router's, or the name was removed from the cluster:
+ * the identity is replaced, and the journal of addresses and the vote are set aside, as all that they tell of belongs to
+ * another one now. A note of it comes first and stays: whatever happens in between, the next start finds what is still to
+ * be done, and `weft status` can say why the name has changed.
  */
 import { readFile } from 'node:fs/promises'
 import { z } from 'zod'
 import { type AttachmentKey, parseAttachmentKey } from '../ipam/attachment.ts'
 import { setStateAside } from '../ipam/disk.ts'
+import { retirementText } from '../ipam/takeover.ts'
 import { isPeerName, type PeerName } from '../mesh/base/brand.ts'
 import { errnoCode, WeftError } from '../mesh/base/errors.ts'
+import { formatIp, type Ip } from '../mesh/base/ip.ts'
 import type { Logger } from '../mesh/base/log.ts'
 import type { CryptoSuite } from '../mesh/crypto.ts'
 import type { Identity } from '../mesh/identity.ts'
@@ -17,16 +20,40 @@ import { replacePrivateFile } from '../mesh/private-file.ts'
 import { formerNamePath, identityPath, ipamDirectory } from './cli/paths.ts'
 
 export interface FormerName {
-  /** The name that another router has. */
+  /** The name that another router has, or that nobody may have any more. */
   readonly name: PeerName
   /** Why it was given up: one line, for people. */
   readonly reason: string
   /** When, as ISO 8601. */
   readonly at: string
-  /** Pods that had addresses of the old name: these are the other's, and are not taken up again although the pods run on. */
+  /** Pods that had addresses of the old name: these are another's, and are not taken up again although the pods run on. */
   readonly pods: readonly AttachmentKey[]
   /** The name that was taken instead; undefined until all is done. */
   readonly successor?: PeerName | undefined
+}
+
+/** Why a name is given up. */
+export interface Renaming {
+  /** For `weft status`. */
+  readonly reason: string
+  /** For the log: what this node is or has. */
+  readonly words: string
+}
+
+/** Our identity is that of the router at `address`. */
+export function copied(address: Ip): Renaming {
+  return {
+    reason: `the state directory is a copy of that of the router at ${formatIp(address)}, which keeps the name`,
+    words: 'this node has the identity of another one',
+  }
+}
+
+/** `self` was retired, by `by`. */
+export function removed(self: PeerName, by: PeerName): Renaming {
+  return {
+    reason: retirementText(self, by),
+    words: by === self ? 'this node has left the cluster and joins again' : 'this node was removed from the cluster',
+  }
 }
 
 const nameSchema = z.string().refine(isPeerName, 'not a peer name')

@@ -85,16 +85,17 @@ export function ipamReport(ipam: Ipam, mesh: Mesh): IpamReport {
     ...(status.seedId === undefined ? {} : { ring: status.seedId }),
     rivals: status.rivals.map(({ seedId, peers }) => ({ ring: seedId, peers: peers.map((name) => labelOf(name, nicknames)) })),
     notices: status.notices,
-    ready: ipam.ranges().length > 0,
+    ready: ipam.ranges().length > 0 && status.retiredBy === undefined,
     range: status.range,
     rangeSize: status.rangeAddresses,
     activeIps: status.activeAddresses,
-    owners: status.owners.map(({ peer, addresses, active }) => ({
+    owners: status.owners.map(({ peer, addresses, active, isRetired }) => ({
       name: peer,
       nickname: nicknames.get(peer) ?? '',
       addresses,
       share: total === 0 ? 0 : addresses / total,
       reachable: mesh.livenessOf(peer) === 'alive',
+      retired: isRetired,
       ...(active === undefined ? {} : { active }),
     })),
     entries: status.entries.map(({ peer, ...entry }) => ({ ...entry, peer: peer ?? '' })),
@@ -103,6 +104,7 @@ export function ipamReport(ipam: Ipam, mesh: Mesh): IpamReport {
     ...(status.journalFault === undefined ? {} : { journalFault: status.journalFault }),
     ...(status.doubt === undefined ? {} : { doubt: status.doubt }),
     faults: status.faults,
+    ...(status.retiredBy === undefined ? {} : { retiredBy: status.retiredBy }),
   }
 }
 

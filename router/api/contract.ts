@@ -69,6 +69,8 @@ export interface OwnerReport {
   readonly reachable: boolean
   /** Addresses in use, where we know: our own. */
   readonly active?: number
+  /** It was removed, and nobody has taken over these yet. */
+  readonly retired: boolean
 }
 
 /** How this router comes to a ring, when it has none. */
@@ -127,6 +129,8 @@ export interface IpamReport {
   readonly doubt?: string
   /** What went wrong lately, the latest last. */
   readonly faults: readonly string[]
+  /** By whom this node was removed from the cluster, if it was. */
+  readonly retiredBy?: string
 }
 
 export interface DatapathReport {
@@ -168,6 +172,21 @@ export interface KeysReport {
   readonly stage: 'idle' | 'accept' | 'promote' | 'drop'
   /** Live peers that have not come to this stage yet: `name(nickname)`. */
   readonly lagging: readonly string[]
+}
+
+/** A peer that was removed, and how many addresses were taken over from it. */
+export interface RemovalReport {
+  readonly removed: string
+  readonly addresses: number
+}
+
+/** This node has left: who has its addresses now. */
+export interface ResetReport {
+  /** `name(nickname)`. */
+  readonly heir: string
+  readonly given: number
+  /** In use by pods: nobody's until a takeover. */
+  readonly kept: number
 }
 
 /** Every error answer of the API. */

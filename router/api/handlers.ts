@@ -1,7 +1,7 @@
 /** The API as a function: a request and the router's ports in, an answer out. */
 import { z } from 'zod'
 import { describeError, WeftError } from '../../mesh/base/errors.ts'
-import type { ApiError, KeysReport, Snapshot } from './contract.ts'
+import type { ApiError, KeysReport, RemovalReport, ResetReport, Snapshot } from './contract.ts'
 import { renderConnections, renderIpam, renderPeers, renderStatus, renderTargets } from './status.ts'
 
 export interface ApiRequest {
@@ -15,6 +15,8 @@ export interface ApiResponse {
   readonly status: number
   readonly contentType: 'application/json' | 'text/plain; charset=utf-8'
   readonly body: string
+  /** To be done when the answer has been sent. */
+  readonly afterwards?: () => void
 }
 
 /** What the API can do with the router. */
@@ -33,6 +35,12 @@ export interface ApiPorts {
   resolveRings(keep: 'ours' | 'theirs', ring: string | undefined): string
   /** @throws {WeftError} USAGE when the keys cannot be changed now. */
   rotateKeys(leaveAbsent: boolean): KeysReport
+  /** @throws {WeftError} USAGE when there is no such peer, it lives, or others do not agree. */
+  removePeer(peer: string, leaveAbsent: boolean): Promise<RemovalReport>
+  /** Hands over all addresses. @throws {WeftError} USAGE when pods have some, or nobody takes them. */
+  reset(force: boolean): Promise<ResetReport>
+  /** Stops the router. */
+  stop(): void
 }
 
 interface View {
@@ -66,10 +74,14 @@ const RING_ID_LENGTH_MAX = 64
 
 const resolveBody = z.strictObject({ keep: z.enum(['ours', 'theirs']), ring: z.string().max(RING_ID_LENGTH_MAX).optional() })
 
-/** Never throws: whatever a request asks for, it gets an answer. */
-export function handleApi(request: ApiRequest, ports: ApiPorts): ApiResponse {
+const NAME_LENGTH_MAX = 255
+const removeBody = z.strictObject({ peer: z.string().min(1).max(NAME_LENGTH_MAX), leaveAbsent: z.boolean().optional() })
+const resetBody = z.strictObject({ force: z.boolean().optional() })
+
+/** Never rejects: whatever a request asks for, it gets an answer. */
+export async function handleApi(request: ApiRequest, ports: ApiPorts): Promise<ApiResponse> {
   try {
-    return route(request, ports)
+    return await route(request, ports)
   } catch (error) {
     return refusal(error)
   }
@@ -81,7 +93,7 @@ export function refusal(error: unknown): ApiResponse {
   return problem(500, describeError(error))
 }
 
-function route(request: ApiRequest, ports: ApiPorts): ApiResponse {
+async function route(request: ApiRequest, ports: ApiPorts): Promise<ApiResponse> {
   const { method, path } = request
   if (method === 'GET') return get(request, ports) ?? problem(404, `there is no ${path}`)
   if (method !== 'POST') return problem(405, `${method} is not allowed on ${path}`)
@@ -98,6 +110,14 @@ function route(request: ApiRequest, ports: ApiPorts): ApiResponse {
   if (path === '/ipam/resolve') {
     const { keep, ring } = parseBody(request.body, resolveBody, '{"keep": "ours" or "theirs"}')
     return json(200, { ring: ports.resolveRings(keep, ring) })
+  }
+  if (path === '/peers/remove') {
+    const { peer, leaveAbsent = false } = parseBody(request.body, removeBody, '{"peer": "NAME or NICKNAME", "leaveAbsent": true or false}')
+    return json(200, await ports.removePeer(peer, leaveAbsent))
+  }
+  if (path === '/reset') {
+    const { force = false } = parseBody(request.body, resetBody, '{"force": true or false}')
+    return { ...json(200, await ports.reset(force)), afterwards: () => ports.stop() }
   }
   return problem(404, `there is no ${path}`)
 }

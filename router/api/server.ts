@@ -65,9 +65,9 @@ async function answer(
   const result: ApiResponse =
     asked === undefined
       ? { status: 413, contentType: 'application/json', body: '{"error":"the request is too long"}\n' }
-      : ((await handleAccounts(asked, accounts)) ?? handleApi(asked, ports))
+      : ((await handleAccounts(asked, accounts)) ?? (await handleApi(asked, ports)))
   response.writeHead(result.status, { 'content-type': result.contentType, connection: 'close' })
-  response.end(result.body)
+  response.end(result.body, result.afterwards)
 }
 
 /** The whole body, or undefined when it is longer than we read. */

@@ -147,15 +147,17 @@ export function renderPeers(peers: readonly PeerReport[]): string {
   )
 }
 
-/** `weft status ipam`: our own line first, then the others by name. */
+/** `weft status ipam`: what became of us if we were removed; our own line first, then the others by name. */
 export function renderIpam({ ipam, router }: Snapshot): string {
   const rows = ipam.owners.toSorted((a, b) => Number(b.name === router.name) - Number(a.name === router.name) || compare(a.name, b.name))
   const table = rows.map((owner) => {
     const share = `(${(owner.share * 100).toFixed(1).padStart(4, '0')}% of total)`
     return `${peerLabel(owner).padEnd(PEER_WIDTH)} ${String(owner.addresses).padStart(COUNT_WIDTH)} IPs ${share} ${ownerNote(owner)}`
   })
-  if (rows.length > 0) return lines([...table, ...ipam.notices])
-  return lines([ipam.status, ...(ipam.waiting === undefined ? [] : [`  ${ipam.waiting}`]), ...heardRows(ipam.bootstrap)])
+  if (rows.length === 0)
+    return lines([ipam.status, ...(ipam.waiting === undefined ? [] : [`  ${ipam.waiting}`]), ...heardRows(ipam.bootstrap)])
+  const removed = ipam.retiredBy === undefined ? [] : [ipam.status, '']
+  return lines([...removed, ...table, ...ipam.notices])
 }
 
 /** With whom we could agree. */
@@ -164,6 +166,8 @@ function heardRows(report: BootstrapReport): readonly string[] {
 }
 
 function ownerNote(owner: OwnerReport): string {
+  if (owner.retired)
+    return owner.active === undefined ? '- removed: run `weft rmpeer` again to have these' : `(${owner.active} active) - removed`
   if (owner.active !== undefined) return `(${owner.active} active)`
   return owner.reachable ? '' : '- unreachable!'
 }

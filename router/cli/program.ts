@@ -4,6 +4,7 @@ import { describeError, WeftError } from '../../mesh/base/errors.ts'
 import type { CliIo } from './io.ts'
 import { ipamCommand } from './ipam.ts'
 import { keysCommand } from './keys.ts'
+import { memberCommands } from './members.ts'
 import { nameCommand } from './name.ts'
 import { queryCommands } from './query.ts'
 import { runCommand } from './run.ts'
@@ -26,8 +27,8 @@ function program(io: CliIo, more: readonly Command[]): Command {
     .description('A Kubernetes pod network: one encrypted network across clouds, with nothing to set up.')
     .version(VERSION, '--version', 'print the version')
     .helpCommand('help [command]', 'show what a command does')
-  for (const command of [runCommand(io), nameCommand(io), keysCommand(io), ipamCommand(io), ...queryCommands(io), ...more])
-    weft.addCommand(command)
+  const own = [runCommand(io), nameCommand(io), keysCommand(io), ipamCommand(io), ...queryCommands(io), ...memberCommands(io)]
+  for (const command of [...own, ...more]) weft.addCommand(command)
   return settle(weft, io)
 }
 

@@ -9,7 +9,7 @@ import { DEFAULT_API_SOCKET } from './paths.ts'
 
 const HTTP_NOT_READY = 503
 
-interface QueryOptions {
+export interface QueryOptions {
   readonly socket: string
   readonly json?: boolean
 }
@@ -62,13 +62,13 @@ function forgetCommand(io: CliIo): Command {
 }
 
 /** A command with what all of them share. */
-function query(name: string, description: string): Command {
+export function query(name: string, description: string): Command {
   return new Command(name)
     .description(description)
     .addOption(new Option('--socket <path>', 'the API socket of the router').env('WEFT_SOCKET').default(DEFAULT_API_SOCKET))
     .option('--json', 'print JSON')
 }
 
-function pretty(body: string): string {
+export function pretty(body: string): string {
   return `${JSON.stringify(JSON.parse(body), undefined, 2)}\n`
 }

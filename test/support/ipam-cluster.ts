@@ -8,13 +8,14 @@
 import type { AttachmentKey } from '../../ipam/attachment.ts'
 import { Ipam } from '../../ipam/ipam.ts'
 import { decodeDelta, encodeDelta } from '../../ipam/ring-codec.ts'
-import { type Cidr, formatIpv4, type Ipv4 } from '../../mesh/base/address.ts'
+import type { Cidr, Ipv4 } from '../../mesh/base/address.ts'
 import { type PeerName, seconds } from '../../mesh/base/brand.ts'
 import { toHex } from '../../mesh/base/bytes.ts'
 import { silentLog } from '../../mesh/base/log.ts'
 import { pick, type Random, randomBelow } from '../../mesh/base/random.ts'
 import type { GossipPort } from '../../mesh/gossip.ts'
 import { key, peerNumber } from './ipam.ts'
+import { checkAccount } from './ipam-account.ts'
 import { MemoryDisk, systemError } from './memory-disk.ts'
 import { TestClock } from './test-clock.ts'
 
@@ -32,6 +33,8 @@ interface Node {
   /** What pods of this node have, as their runtime knows it. */
   readonly held: Map<AttachmentKey, Ipv4>
   ipam: Ipam
+  /** A member; gone for good; taken over from by others; or back after that. */
+  fate: 'member' | 'gone' | 'taken' | 'back'
   /** Counts restarts: what an earlier life does reaches nobody. */
   life: number
 }
@@ -42,7 +45,22 @@ const IN_FLIGHT_MAX = 300
 /** A journal's, as long as no cluster is named in it. */
 const HEADER_BYTES = 23
 
-export type Happening = 'granted' | 'denied' | 'killed' | 'lost power' | 'write failed' | 'split' | 'refused' | 'repeated' | 'rotted'
+export type Happening =
+  | 'went for good'
+  | 'taken over'
+  | 'taken by another'
+  | 'came back'
+  | 'granted'
+  | 'denied'
+  | 'killed'
+  | 'lost power'
+  | 'write failed'
+  | 'split'
+  | 'refused'
+  | 'repeated'
+  | 'rotted'
+
+const isAway = ({ fate }: Pick<Node, 'fate'>): boolean => fate === 'gone' || fate === 'taken'
 
 export class IpamCluster {
   readonly clock: TestClock = new TestClock()
@@ -63,25 +81,28 @@ export class IpamCluster {
     this.nodes = Array.from({ length: count }, (_, index) => this.#create(index))
   }
 
+  /** Peers that are members, as far as anybody knows. */
+  get members(): readonly Node[] {
+    return this.nodes.filter(({ fate }) => fate === 'member')
+  }
+
   /** One random thing happens; then all that follows from it at once; then the checks. */
   async step(): Promise<void> {
-    const node = pick(this.#random, this.nodes)
+    const node = pick(this.#random, this.members)
     if (node === undefined) return
+    if (this.#random() < 0.1) this.#bury()
     const chance = this.#random()
     if (chance < 0.45) this.#deliver(randomBelow(this.#random, this.#messages.length))
     else if (chance < 0.6) this.#allocate(node)
     else if (chance < 0.7) this.#free(node)
-    else if (chance < 0.82) this.#compare(node, pick(this.#random, this.nodes) ?? node)
+    else if (chance < 0.82) this.#compare(pick(this.#random, this.nodes) ?? node, pick(this.#random, this.nodes) ?? node)
     else if (chance < 0.86) this.#toggleCut(node, pick(this.#random, this.nodes) ?? node)
     else if (chance < 0.9) this.clock.advance(seconds(this.#random() * 4))
-    else if (chance < 0.93) this.#breakDisk(node)
-    else if (chance < 0.96) this.#kill(node)
-    else if (chance < 0.97) this.#losePower(node)
-    else if (chance < 0.98) this.#rot(node)
+    else this.#hurt(node, chance)
     // Whoever dies here dies after its writes and before its messages are sent.
     if (this.#random() < 0.03) this.#kill(node)
     await settled()
-    this.check()
+    checkAccount(this.members)
   }
 
   /** No more faults: everything is delivered until all agree and nobody waits. Resolves to false when they never do. */
@@ -94,36 +115,53 @@ export class IpamCluster {
       await this.deliverAll()
       this.clock.advance(seconds(1))
       await settled()
-      this.check()
+      checkAccount(this.members)
     }
-    const digests = this.nodes.map(({ ipam }) => toHex(ipam.part.digest()))
-    return new Set(digests).size === 1 && this.nodes.every(({ ipam }) => ipam.status().pending.length === 0)
+    const digests = this.nodes.filter((node) => !isAway(node)).map(({ ipam }) => toHex(ipam.part.digest()))
+    return new Set(digests).size === 1 && this.members.every(({ ipam }) => ipam.status().pending.length === 0)
+  }
+
+  /** Everybody who went for good is taken over from by somebody. */
+  async inherit(): Promise<void> {
+    const known = this.nodes.map(({ name }) => name)
+    for (const { name } of this.nodes.filter(({ fate }) => fate !== 'member')) {
+      const taker = pick(this.#random, this.members)
+      const result = taker && (await this.#timely(taker.ipam.members.takeOver(name, { known, leaveAbsent: true })))
+      if (result?.ok !== true) throw new Error(`nobody takes over from ${name}: ${JSON.stringify(result)}`)
+      checkAccount(this.members)
+    }
   }
 
   /** Releases what no pod has: what a runtime does for pods that went while we were down. */
   async collect(): Promise<void> {
-    for (const { ipam, held } of this.nodes) for (const leaked of ipam.allocations().keys()) if (!held.has(leaked)) await ipam.free(leaked)
+    for (const { ipam, held } of this.members)
+      for (const leaked of ipam.allocations().keys()) if (!held.has(leaked)) await ipam.free(leaked)
   }
 
   /** Allocates on `node` until it is refused; the count. Time passes as needed. */
   async exhaust(node: Node): Promise<number> {
     for (let count = 0; ; count++) {
-      let isDone = false
       const name = key(this.#keys++)
-      const asked = node.ipam.allocate(name, new AbortController().signal).finally(() => {
-        isDone = true
-      })
-      await settled()
-      while (!isDone) {
-        await this.deliverAll()
-        if (!isDone) this.clock.advance(seconds(1))
-        await settled()
-      }
-      const result = await asked
+      const result = await this.#timely(node.ipam.allocate(name, new AbortController().signal))
       if (!result.ok) return count
       node.held.set(name, result.value)
-      this.check()
+      checkAccount(this.members)
     }
+  }
+
+  /** Delivers, and lets time pass, until `asked` is answered. */
+  async #timely<T>(asked: Promise<T>): Promise<T> {
+    let isDone = false
+    const answer = asked.finally(() => {
+      isDone = true
+    })
+    await settled()
+    while (!isDone) {
+      await this.deliverAll()
+      if (!isDone) this.clock.advance(seconds(1))
+      await settled()
+    }
+    return await answer
   }
 
   async deliverAll(): Promise<void> {
@@ -134,38 +172,9 @@ export class IpamCluster {
     }
   }
 
-  /** @throws {Error} saying what is wrong. */
-  check(): void {
-    this.#checkPods()
-    const owners = new Map<number, PeerName>()
-    for (const { name, ipam } of this.nodes) {
-      // Who has forgotten what it gave away takes it for its own, and gives nothing to anybody.
-      if (ipam.status().doubt !== undefined) continue
-      for (const { owner, range } of ipam.ranges()) {
-        for (let address = range.start; owner === name && address < range.end; address++) {
-          const other = owners.get(address)
-          if (other !== undefined) throw new Error(`${name} and ${other} both take ${formatIpv4(address as Ipv4)} for their own`)
-          owners.set(address, name)
-        }
-      }
-    }
-  }
-
-  #checkPods(): void {
-    const pods = new Map<Ipv4, string>()
-    for (const { name, ipam, held } of this.nodes) {
-      for (const [pod, address] of held) {
-        const other = pods.get(address)
-        if (other !== undefined) throw new Error(`${formatIpv4(address)} is of ${pod} of ${name} and of ${other}`)
-        pods.set(address, `${pod} of ${name}`)
-        if (ipam.lookup(pod) !== address) throw new Error(`${name} forgot that ${pod} has ${formatIpv4(address)}`)
-      }
-    }
-  }
-
   #create(index: number): Node {
     const disk = new MemoryDisk()
-    const node = { index, name: peerNumber(index), disk, held: new Map<AttachmentKey, Ipv4>(), life: 0 }
+    const node = { index, name: peerNumber(index), disk, held: new Map<AttachmentKey, Ipv4>(), fate: 'member' as const, life: 0 }
     return Object.assign(node, { ipam: this.#open(node) })
   }
 
@@ -189,13 +198,15 @@ export class IpamCluster {
       },
       send: (to, bytes) => {
         const other = this.nodes.find((one) => one.name === to)
-        if (!isAlive() || other === undefined || this.#isCut(index, other.index)) return false
+        if (!isAlive() || other === undefined || isAway(other) || this.#isCut(index, other.index)) return false
         if (bytes[0] === 3) this.#note('denied')
         this.#post({ from: index, to: other.index, kind: 'unicast', bytes })
         return true
       },
       reachable: () =>
-        (this.nodes ?? []).filter((other) => other.index !== index && !this.#isCut(index, other.index)).map((other) => other.name),
+        (this.nodes ?? [])
+          .filter((other) => other.index !== index && !isAway(other) && !this.#isCut(index, other.index))
+          .map((other) => other.name),
     }
     ipam.attach(port, () => (this.nodes ?? []).map((other) => other.name))
     // As a router does from the links of its pods.
@@ -222,6 +233,13 @@ export class IpamCluster {
     void ipam.free(name)
   }
 
+  #hurt(node: Node, chance: number): void {
+    if (chance < 0.93) this.#breakDisk(node)
+    else if (chance < 0.96) this.#kill(node)
+    else if (chance < 0.97) this.#losePower(node)
+    else if (chance < 0.98) this.#rot(node)
+  }
+
   #kill(node: Node): void {
     this.#note('killed')
     node.disk.kill()
@@ -238,11 +256,53 @@ export class IpamCluster {
   /** A bit of the journal flips while the router is down. Two losses at once could be of both copies of one fact. */
   #rot(node: Node): void {
     const { bytes } = node.disk
-    if (bytes === undefined || bytes.length <= HEADER_BYTES || this.nodes.some(({ ipam }) => ipam.status().doubt !== undefined)) return
+    if (bytes === undefined || bytes.length <= HEADER_BYTES || this.members.some(({ ipam }) => ipam.status().doubt !== undefined)) return
     this.#note('rotted')
     node.disk.kill()
     const bit = 8 * HEADER_BYTES + randomBelow(this.#random, 8 * (bytes.length - HEADER_BYTES))
     node.disk.bytes = bytes.map((byte, at) => (at === bit >> 3 ? byte ^ (1 << (bit & 7)) : byte))
+    this.#restart(node)
+  }
+
+  /** Somebody goes for good, with all its pods; or others are told to take over from it; or it is back, too late. */
+  #bury(): void {
+    const node = pick(this.#random, this.nodes.filter(isAway))
+    if (this.members.length > 2 && this.#random() < 0.05) this.#end(pick(this.#random, this.members))
+    else if (node?.fate === 'gone') this.#inherit(node)
+    else if (node !== undefined) this.#comeBack(node)
+  }
+
+  #end(node: Node | undefined): void {
+    // Whoever began the ring, and dies before it has told anybody, takes it along.
+    if (node === undefined || this.members.some(({ ipam }) => ipam.ranges().length === 0)) return
+    this.#note('went for good')
+    node.disk.fault = undefined
+    if (this.#random() < 0.5) node.disk.kill()
+    else node.disk.losePower(this.#random)
+    node.life += 1
+    node.fate = 'gone'
+    node.held.clear()
+  }
+
+  /** One or two are told so at once. */
+  #inherit(node: Node): void {
+    const { name } = node
+    const known = this.nodes.map((other) => other.name)
+    for (let count = this.#random() < 0.5 ? 1 : 2; count > 0; count--) {
+      const taker = pick(this.#random, this.members)
+      // Only those may be left out who are gone for good as well.
+      const leaveAbsent = this.members.every((other) => other === taker || taker === undefined || !this.#isCut(taker.index, other.index))
+      void taker?.ipam.members.takeOver(name, { known, leaveAbsent }).then((result) => {
+        if (result.ok && node.fate === 'gone') node.fate = 'taken'
+        if (result.ok && result.value > 0) this.#note('taken over')
+        else if (!result.ok && result.error.code === 'busy') this.#note('taken by another')
+      })
+    }
+  }
+
+  #comeBack(node: Node): void {
+    this.#note('came back')
+    node.fate = 'back'
     this.#restart(node)
   }
 
@@ -266,8 +326,7 @@ export class IpamCluster {
     }
   }
 
-  #toggleCut(a: Node, b: Node): void {
-    const link = linkOf(a.index, b.index)
+  #toggleCut(a: Node, b: Node, link: string = linkOf(a.index, b.index)): void {
     if (!this.#cuts.delete(link) && this.#cuts.size < this.nodes.length) this.#cuts.add(link)
   }
 
@@ -276,7 +335,7 @@ export class IpamCluster {
   }
 
   #compare(node: Node, other: Node): void {
-    if (node === other || toHex(node.ipam.part.digest()) === toHex(other.ipam.part.digest())) return
+    if (node === other || isAway(node) || isAway(other) || toHex(node.ipam.part.digest()) === toHex(other.ipam.part.digest())) return
     this.#post({ from: node.index, to: other.index, kind: 'summary', bytes: node.ipam.part.summary() })
   }
 
@@ -299,8 +358,9 @@ export class IpamCluster {
   }
 
   #hand({ from, to, kind, bytes }: Message): void {
-    const part = this.nodes[to]?.ipam.part
-    if (part === undefined) return
+    const node = this.nodes[to]
+    if (node === undefined || isAway(node)) return
+    const { part } = node.ipam
     if (kind === 'unicast') part.receive(bytes, peerNumber(from))
     else if (kind === 'summary') {
       const deltas = part.missing(bytes)
@@ -318,7 +378,8 @@ export class IpamCluster {
     const delta = decodeDelta(bytes)
     if (!delta.ok || this.#isCalm || this.#random() < 0.5) return bytes
     this.#note('split')
-    return encodeDelta({ ...delta.value, items: delta.value.items.filter(() => this.#random() < 0.5) })
+    const some = <T>(list: readonly T[]): readonly T[] => list.filter(() => this.#random() < 0.5)
+    return encodeDelta({ ...delta.value, items: some(delta.value.items), retired: some(delta.value.retired) })
   }
 
   #note(what: Happening): void {

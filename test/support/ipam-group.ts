@@ -18,6 +18,14 @@ interface Member {
   readonly disk: MemoryDisk
 }
 
+/** a, b and c share 10.32.0.0/24: c has the second half. */
+export function three(): { readonly group: IpamGroup; readonly a: Ipam; readonly b: Ipam; readonly c: Ipam; readonly disk: MemoryDisk } {
+  const group = new IpamGroup('10.32.0.0/24')
+  const [a, b, c] = ['a', 'b', 'c'].map((letter) => group.join(letter, 'seed=a,b,c'))
+  if (a === undefined || b === undefined || c === undefined) throw new Error('no members')
+  return { group, a: a.ipam, b: b.ipam, c: c.ipam, disk: c.disk }
+}
+
 export class IpamGroup {
   readonly clock: TestClock = new TestClock()
   /** Peers that get messages and do nothing with them. */
@@ -26,6 +34,10 @@ export class IpamGroup {
   readonly gone: Set<PeerName> = new Set()
   /** Peers of which a peer's mesh knows although nobody can reach them. */
   readonly known: PeerName[] = []
+  /** Of each of these and another of these only: what is between them and the rest is cut. */
+  readonly apart: Set<PeerName> = new Set()
+  /** Nobody hears a broadcast any more, as if all of them were lost. */
+  isSilent = false
   /** Every unicast message: from, to, kind of message (1 ask, 2 grant, 3 denial, or a word of the bootstrap). */
   readonly sent: string[] = []
   /** The last of them. */
@@ -54,7 +66,9 @@ export class IpamGroup {
     this.#members.set(name, member)
     const port: GossipPort = {
       // What is new there is told on, as the mesh does it.
-      broadcast: (delta) => this.#spread(name, delta),
+      broadcast: (delta) => {
+        if (!this.isSilent) this.#spread(name, delta)
+      },
       send: (to, message) => {
         const other = this.#others(name).find((one) => one.name === to)
         if (other === undefined) return false
@@ -67,6 +81,11 @@ export class IpamGroup {
     }
     ipam.attach(port, () => [...this.known, ...port.reachable()])
     return member
+  }
+
+  /** Those of these peers. */
+  disks(...letters: readonly string[]): readonly MemoryDisk[] {
+    return letters.flatMap((letter) => this.#members.get(peer(letter))?.disk ?? [])
   }
 
   /** Anti-entropy, everybody with everybody. @returns what was wrong with the messages. */
@@ -101,7 +120,8 @@ export class IpamGroup {
 
   #others(name: PeerName): readonly Member[] {
     if (this.gone.has(name)) return []
-    return [...this.#members.values()].filter((other) => other.name !== name && !this.gone.has(other.name))
+    const isNear = (other: PeerName): boolean => !this.gone.has(other) && this.apart.has(other) === this.apart.has(name)
+    return [...this.#members.values()].filter((other) => other.name !== name && isNear(other.name))
   }
 }
 

@@ -5,7 +5,7 @@ import { Ledger } from '../../../ipam/ledger.ts'
 import { leaks, proveNode, ringFindings } from '../../../ipam/proof.ts'
 import { openStore } from '../../../ipam/store.ts'
 import { type Ipv4, parseCidr, parseIpv4 } from '../../../mesh/base/address.ts'
-import { items, key, peer, SEED_ID } from '../../support/ipam.ts'
+import { items, key, news, peer, SEED_ID } from '../../support/ipam.ts'
 import { MemoryDisk } from '../../support/memory-disk.ts'
 
 const universe = parseCidr('10.32.0.0/27')
@@ -14,7 +14,7 @@ const universe = parseCidr('10.32.0.0/27')
 function ledger(ring: string, pods: readonly number[]): Ledger {
   const { store } = openStore(new MemoryDisk().open(), { peer: peer('a'), universe, cluster: '' })
   return new Ledger(peer('a'), universe, store, [
-    ...(ring === '' ? [] : [{ kind: 'ring', delta: { universe, seedId: SEED_ID, items: items(32, ring) } } as const]),
+    ...(ring === '' ? [] : [{ kind: 'ring', delta: { universe, seedId: SEED_ID, ...news(items(32, ring)) } } as const]),
     ...pods.map((host) => ({ kind: 'allocate', key: key(host), host }) as const),
   ])
 }
@@ -27,7 +27,7 @@ test.each([
   { name: 'a whole ring', ring: '0:a:1 16:b:2', findings: [] },
   { name: 'no ring', ring: '', findings: ['no ring of address ranges is known'] },
   { name: 'a gap before the first token', ring: '8:a:1 16:b:2', findings: ['nobody is known to own 10.32.0.0 to 10.32.0.7'] },
-  { name: 'a boundary', ring: '0:a:1 8:-:0 16:b:2', findings: ['nobody is known to own 10.32.0.8 to 10.32.0.15'] },
+  { name: 'a gap between two', ring: '0:a:1 8:-:0 16:b:2', findings: ['nobody is known to own 10.32.0.8 to 10.32.0.15'] },
   { name: 'an end that is missing', ring: '0:a:1:8', findings: ['nobody is known to own 10.32.0.8 to 10.32.0.31'] },
 ])('$name', ({ ring, findings }) => {
   expect(ringFindings(ledger(ring, []))).toEqual(findings)
@@ -80,7 +80,7 @@ describe('a node', () => {
     const account = ledger(HALF, [])
     const { store } = openStore(new MemoryDisk().open(), { peer: peer('a'), universe, cluster: '' })
     const twice = new Ledger(peer('a'), universe, store, [
-      { kind: 'ring', delta: { universe, seedId: SEED_ID, items: items(32, HALF) } },
+      { kind: 'ring', delta: { universe, seedId: SEED_ID, ...news(items(32, HALF)) } },
       { kind: 'allocate', key: key(1), host: 5 },
       { kind: 'allocate', key: key(2), host: 5 },
     ])

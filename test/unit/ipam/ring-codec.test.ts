@@ -1,33 +1,40 @@
 /** Rings, summaries and messages about space as bytes: there and back, and nothing breaks the decoders. */
+import { isDeepStrictEqual } from 'node:util'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { decodeSpaceMessage, encodeSpaceMessage } from '../../../ipam/messages.ts'
 import { emptyRing, mergeRing, type Ring } from '../../../ipam/ring.ts'
 import { DELTA_ITEMS_MAX, decodeDelta, encodeDelta } from '../../../ipam/ring-codec.ts'
 import { decodeSummary, missingDeltas, ringDigest, ringSummary } from '../../../ipam/ring-digest.ts'
+import { seedIdOf } from '../../../ipam/seed.ts'
+import { decodeTakeoverMessage, encodeTakeoverMessage, isTakeoverMessage } from '../../../ipam/takeover-messages.ts'
+import { encodeVerdict } from '../../../ipam/verdicts.ts'
 import { parseCidr } from '../../../mesh/base/address.ts'
+import { millis } from '../../../mesh/base/brand.ts'
 import { fromHex, toHex } from '../../../mesh/base/bytes.ts'
 import { GOSSIP_MESSAGE_BYTES_MAX } from '../../../mesh/gossip.ts'
-import { items, peer, ring, SEED_ID, soundItems, soundRing } from '../../support/ipam.ts'
+import { items, news, peer, ring, SEED_ID, soundItems, soundRetired, soundRing } from '../../support/ipam.ts'
 
 const UNIVERSE = parseCidr('10.32.0.0/27')
 const SIZE = 32
+const VERDICT = encodeVerdict(UNIVERSE, { loser: SEED_ID, winner: seedIdOf(UNIVERSE, [peer('a')]), at: millis(1) })
 const number = fc.integer({ min: 0, max: 0xffff_ffff })
 
 describe('a delta', () => {
   test('has a form that does not change', () => {
-    const bytes = encodeDelta({ universe: UNIVERSE, seedId: SEED_ID, items: items(SIZE, '8:a:2:12 12:-:0') })
+    const retired = [{ peer: peer('c'), by: peer('b') }]
+    const bytes = encodeDelta({ universe: UNIVERSE, seedId: SEED_ID, items: items(SIZE, '8:a:2:12 12:b:1.3'), retired })
     expect(toHex(bytes)).toBe(
-      `${'011b0000'}${'0a200000'}${'00112233aabbccdd'}` +
+      `${'031b0001'}${'0a200000'}${'00112233aabbccdd'}${'cccccccccccccccc'}${'bbbbbbbbbbbbbbbb'}` +
         `${'00000008'}${'0000000c'}${'aaaaaaaaaaaaaaaa'}${'00000002'}${'00000000'}` +
-        `${'0000000c'}${'00000020'}${'0000000000000000'}${'00000000'}${'00000000'}`,
+        `${'0000000c'}${'00000020'}${'bbbbbbbbbbbbbbbb'}${'00000001'}${'00000003'}`,
     )
   })
 
   test('comes back as it went', () => {
     fc.assert(
-      fc.property(soundItems(SIZE), (sound) => {
-        const delta = { universe: UNIVERSE, seedId: SEED_ID, items: sound }
+      fc.property(soundItems(SIZE), soundRetired, (sound, retired) => {
+        const delta = { universe: UNIVERSE, seedId: SEED_ID, items: sound, retired }
         expect(decodeDelta(encodeDelta(delta))).toEqual({ ok: true, value: delta })
       }),
       { seed: 1 },
@@ -35,13 +42,14 @@ describe('a delta', () => {
   })
 
   test.each([
-    { name: 'short', hex: '011b', code: 'malformed' },
-    { name: 'of another form', hex: '021b00000a20000000112233aabbccdd', code: 'malformed' },
-    { name: 'of a universe that is none', hex: '011b00000a20000100112233aabbccdd', code: 'malformed' },
-    { name: 'of a length that is none', hex: '012100000a20000000112233aabbccdd', code: 'malformed' },
-    { name: 'with half an item', hex: `011b00000a20000000112233aabbccdd${'00'.repeat(12)}`, code: 'malformed' },
-    { name: 'with items but no ring', hex: `011b00000a2000000000000000000000${'00'.repeat(24)}`, code: 'malformed' },
-    { name: 'too long', hex: `011b00000a20000000112233aabbccdd${'00'.repeat(24 * (DELTA_ITEMS_MAX + 1))}`, code: 'limit' },
+    { name: 'short', hex: '031b', code: 'malformed' },
+    { name: 'of the form of tokens', hex: '011b00000a20000000112233aabbccdd', code: 'malformed' },
+    { name: 'that is a verdict', hex: toHex(VERDICT), code: 'malformed' },
+    { name: 'of a universe that is none', hex: '031b00000a20000100112233aabbccdd', code: 'malformed' },
+    { name: 'of a length that is none', hex: '032100000a20000000112233aabbccdd', code: 'malformed' },
+    { name: 'with half an item', hex: `031b00000a20000000112233aabbccdd${'00'.repeat(12)}`, code: 'malformed' },
+    { name: 'with items but no ring', hex: `031b00000a2000000000000000000000${'00'.repeat(24)}`, code: 'malformed' },
+    { name: 'too long', hex: `031b00000a20000000112233aabbccdd${'00'.repeat(24 * (DELTA_ITEMS_MAX + 1))}`, code: 'limit' },
   ])('$name is refused', ({ hex, code }) => {
     expect(decodeDelta(fromHex(hex))).toMatchObject({ ok: false, error: { code } })
   })
@@ -53,7 +61,7 @@ describe('finding out what another lacks', () => {
     if (!summary.ok) throw new Error(summary.error.detail)
     return missingDeltas(UNIVERSE, from, summary.value).reduce((known, bytes) => {
       const delta = decodeDelta(bytes)
-      return delta.ok ? mergeRing(known, delta.value.items).ring : known
+      return delta.ok ? mergeRing(known, delta.value).ring : known
     }, into)
   }
 
@@ -63,7 +71,7 @@ describe('finding out what another lacks', () => {
         const [a2, b2] = [learned(a, b), learned(b, a)]
         expect(a2).toEqual(b2)
         expect(ringDigest(UNIVERSE, a2)).toEqual(ringDigest(UNIVERSE, b2))
-        expect(toHex(ringDigest(UNIVERSE, a)) === toHex(ringDigest(UNIVERSE, b))).toBe(JSON.stringify(a) === JSON.stringify(b))
+        expect(toHex(ringDigest(UNIVERSE, a)) === toHex(ringDigest(UNIVERSE, b))).toBe(isDeepStrictEqual(a, b))
       }),
       { seed: 2, numRuns: 300 },
     )
@@ -86,15 +94,15 @@ describe('finding out what another lacks', () => {
       token: index * 800,
       end: index * 800 + 800,
       owner: peer('a'),
-      version: 1,
+      version: 1 + (index % 2),
       epoch: 0,
     }))
-    const big = mergeRing(emptyRing(SEED_ID, size), many).ring
+    const big = mergeRing(emptyRing(SEED_ID, size), news(many)).ring
     const nothing = decodeSummary(ringSummary(universe, undefined))
     const chunks = nothing.ok ? missingDeltas(universe, big, nothing.value) : []
     expect(chunks.length).toBeGreaterThan(4)
     expect(chunks.every(({ length }) => length <= GOSSIP_MESSAGE_BYTES_MAX)).toBe(true)
-    const changed = mergeRing(big, [{ token: 8_000, end: 8_800, owner: peer('b'), version: 2, epoch: 0 }]).ring
+    const changed = mergeRing(big, news([{ token: 8_000, end: 8_800, owner: peer('b'), version: 2, epoch: 0 }])).ring
     const summary = decodeSummary(ringSummary(universe, big))
     const difference = summary.ok ? missingDeltas(universe, changed, summary.value) : []
     expect(difference).toHaveLength(1)
@@ -102,14 +110,15 @@ describe('finding out what another lacks', () => {
   })
 
   test.each([
-    '011b00000a20000000112233aabbccdd',
-    `011b00000a20000000112233aabbccdd${'00'.repeat(24)}`,
-    `011b00000a20000000112233aabbccdd${'00'.repeat(12)}`,
+    '031b00000a20000000112233aabbccdd',
+    `031b00000a20000000112233aabbccdd${'00'.repeat(8)}`,
+    `031b00000a20000000112233aabbccdd${'00'.repeat(32)}`,
+    `031b00000a20000000112233aabbccdd${'00'.repeat(12)}`,
   ])('the summary %s is refused', (hex) => expect(decodeSummary(fromHex(hex))).toMatchObject({ ok: false, error: { code: 'malformed' } }))
 })
 
 test('messages about space come back as they went', () => {
-  const delta = { universe: UNIVERSE, seedId: SEED_ID, items: items(SIZE, '8:a:2:12 12:-:0') }
+  const delta = { universe: UNIVERSE, seedId: SEED_ID, items: items(SIZE, '8:a:2:12'), retired: [] }
   fc.assert(
     fc.property(number, number, (id, free) => {
       for (const message of [
@@ -124,12 +133,44 @@ test('messages about space come back as they went', () => {
   )
 })
 
+test('messages about takeovers come back as they went', () => {
+  const delta = { universe: UNIVERSE, seedId: SEED_ID, items: items(SIZE, '8:a:2:12'), retired: [{ peer: peer('c'), by: peer('a') }] }
+  fc.assert(
+    fc.property(number, (id) => {
+      for (const message of [
+        { kind: 'proposal', id, peer: peer('b'), delta },
+        { kind: 'consent', id },
+        { kind: 'dissent', id, delta },
+        { kind: 'refusal', id, reason: 'busy' },
+        { kind: 'refusal', id, reason: 'alive' },
+        { kind: 'handover', id, delta },
+        { kind: 'inquiry', id },
+        { kind: 'answer', id, delta },
+      ] as const) {
+        const bytes = encodeTakeoverMessage(message)
+        expect(isTakeoverMessage(bytes)).toBe(true)
+        expect(decodeTakeoverMessage(bytes)).toEqual({ ok: true, value: message })
+        expect(decodeTakeoverMessage(bytes.subarray(0, message.kind === 'consent' || message.kind === 'inquiry' ? 4 : 5))).toMatchObject({
+          ok: false,
+        })
+      }
+    }),
+    { seed: 5, numRuns: 30 },
+  )
+})
+
 test('no bytes break a decoder', () => {
-  const start = fc.constantFrom('', '011b00000a20000000112233aabbccdd', '0200000001000000ff011b00000a20000000112233aabbccdd')
+  const start = fc.constantFrom(
+    '',
+    '031b00000a20000000112233aabbccdd',
+    '031b00010a20000000112233aabbccdd',
+    '0200000001000000ff031b00000a20000000112233aabbccdd',
+  )
   fc.assert(
     fc.property(start, fc.uint8Array({ maxLength: 80 }), (hex, rest) => {
       const bytes = Buffer.concat([fromHex(hex), rest])
-      for (const decode of [decodeDelta, decodeSummary, decodeSpaceMessage]) expect(decode(bytes)).toHaveProperty('ok')
+      for (const decode of [decodeDelta, decodeSummary, decodeSpaceMessage, decodeTakeoverMessage])
+        expect(decode(bytes)).toHaveProperty('ok')
     }),
     { seed: 4, numRuns: 2_000 },
   )

@@ -7,7 +7,7 @@ import { seedIdOf } from '../../../ipam/seed.ts'
 import { encodeVerdict } from '../../../ipam/verdicts.ts'
 import { formatIpv4, parseCidr } from '../../../mesh/base/address.ts'
 import { type Millis, millis, seconds } from '../../../mesh/base/brand.ts'
-import { allocate, items, key, peer, ranges } from '../../support/ipam.ts'
+import { allocate, items, key, news, peer, ranges } from '../../support/ipam.ts'
 import { IpamGroup } from '../../support/ipam-group.ts'
 import { systemError } from '../../support/memory-disk.ts'
 
@@ -149,7 +149,7 @@ describe('a verdict', () => {
     const { ipam, disk } = group.join('a', 'seed=a')
     const theirs = ringOf('c')
     ipam.part.merge(encodeVerdict(universe, { loser: ringOf('a'), winner: theirs, at: millis(1) }), peer('c'))
-    const tell = (text: string): unknown => ipam.part.merge(encodeDelta({ universe, seedId: theirs, items: items(256, text) }), peer('c'))
+    const tell = (text: string): unknown => ipam.part.merge(encodeDelta({ universe, seedId: theirs, ...news(items(256, text)) }), peer('c'))
     tell('128:c:1')
     expect(ipam.status()).toMatchObject({ seedId: ringOf('a'), notices: [expect.stringContaining('which is being fetched')] })
     disk.fault = () => {

@@ -12,7 +12,10 @@ import { MemoryDisk, systemError } from '../../support/memory-disk.ts'
 const HEADER = { peer: peer('a'), universe: parseCidr('10.32.0.0/27'), cluster: 'blue' }
 const HEAD_BYTES = encodeHeader(HEADER).length
 const RECORDS: readonly JournalRecord[] = [
-  { kind: 'ring', delta: { universe: HEADER.universe, seedId: SEED_ID, items: items(32, '0:a:1 16:b:1') } },
+  {
+    kind: 'ring',
+    delta: { universe: HEADER.universe, seedId: SEED_ID, items: items(32, '0:a:1 16:b:1'), retired: [{ peer: peer('d'), by: peer('c') }] },
+  },
   { kind: 'allocate', key: key(1), host: 1 },
   { kind: 'allocate', key: key(2), host: 2 },
   { kind: 'free', key: key(1) },
@@ -79,13 +82,21 @@ test('no bytes break the scan', () => {
 })
 
 describe('a journal that is not ours is refused, with what to do, and nothing of it is touched', () => {
-  const otherFormat = encodeHeader(HEADER).slice()
-  otherFormat[9] = 2
+  const ofFormat = (format: number): Uint8Array => {
+    const bytes = encodeHeader(HEADER).slice()
+    bytes[9] = format
+    return reframed(bytes)
+  }
   test.each([
     { name: 'of another peer', bytes: encodeHeader({ ...HEADER, peer: peer('b') }), text: 'bbbbbbbbbbbbbbbb' },
     { name: 'of another universe', bytes: encodeHeader({ ...HEADER, universe: parseCidr('10.64.0.0/27') }), text: '10.64.0.0/27' },
     { name: 'of another cluster', bytes: encodeHeader({ ...HEADER, cluster: 'red' }), text: 'the cluster red; we are to join blue' },
-    { name: 'of another format', bytes: reframed(otherFormat), text: 'format 2' },
+    { name: 'of a later format', bytes: ofFormat(3), text: 'is of format 3, which another version of Weft has written; this one knows 2' },
+    {
+      name: 'of an earlier format',
+      bytes: ofFormat(1),
+      text: 'is of format 1, which another version of Weft has written; this one knows 2',
+    },
     { name: 'empty', bytes: new Uint8Array(), text: 'no readable header' },
     { name: 'cut within its header', bytes: JOURNAL.slice(0, HEAD_BYTES - 1), text: 'no readable header' },
     { name: 'that begins with a record', bytes: encodeRecords(RECORDS), text: 'no readable header' },

@@ -19,7 +19,7 @@ import { decodeMessage, encodeMessage, type Message } from '../../../mesh/messag
 import { isParcelGenuine, parseParcel, sealParcel } from '../../../mesh/parcel.ts'
 import { Peers } from '../../../mesh/peers.ts'
 import { decodeRotation, encodeRotation } from '../../../mesh/rotation.ts'
-import { items, ring, SEED_ID } from '../../support/ipam.ts'
+import { items, peer, ring, SEED_ID } from '../../support/ipam.ts'
 import { keyOf, keyringOf } from '../../support/keyrings.ts'
 import { deltaOf, identityOf, recordOf } from '../../support/mesh-records.ts'
 import { spoilt } from '../../support/spoilt.ts'
@@ -161,12 +161,16 @@ describe('of spoilt bytes', () => {
   })
 
   const universe = parseCidr('10.32.0.0/27')
-  const delta = { universe, seedId: SEED_ID, items: items(32, '8:a:2:12 12:-:0') }
+  const delta = { universe, seedId: SEED_ID, items: items(32, '8:a:2:12 12:b:1'), retired: [{ peer: peer('d'), by: peer('c') }] }
 
   test('the decoder of rings makes deltas that are said in the same bytes, or a fault', () => {
     const decode = timed('rings', decodeDelta)
     fuzz(
-      spoilt([encodeDelta(delta), encodeDelta({ ...delta, items: [] }), encodeDelta({ ...delta, seedId: undefined, items: [] })]),
+      spoilt([
+        encodeDelta(delta),
+        encodeDelta({ ...delta, items: [], retired: [] }),
+        encodeDelta({ universe, seedId: undefined, items: [], retired: [] }),
+      ]),
       (bytes) => {
         const decoded = decode(bytes)
         if (decoded.ok) expect(decodeDelta(encodeDelta(decoded.value))).toEqual(decoded)
@@ -275,8 +279,8 @@ describe('bytes that are made to take long', () => {
 })
 
 test('a ring as long as may be takes a moment', () => {
-  const long = items(32, '8:a:2:12 12:-:0')
+  const long = items(32, '8:a:2:12 12:b:1')
   const many = Array.from({ length: 4_096 }, (_, index) => long[index % long.length]).filter((item) => item !== undefined)
-  const bytes = encodeDelta({ universe: parseCidr('10.32.0.0/12'), seedId: SEED_ID, items: many })
+  const bytes = encodeDelta({ universe: parseCidr('10.32.0.0/12'), seedId: SEED_ID, items: many, retired: [] })
   expect(timed('long rings', decodeDelta)(bytes).ok).toBe(true)
 })

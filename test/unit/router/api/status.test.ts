@@ -66,9 +66,9 @@ const snapshot: Snapshot = {
     rangeSize: 1_048_576,
     activeIps: 2,
     owners: [
-      { name: '0000000000000000', nickname: 'gone', addresses: 349_525, share: 1 / 3, reachable: false },
-      { name: 'bbbbbbbbbbbbbbbb', nickname: 'b', addresses: 52_428, share: 0.05, reachable: true },
-      { name: 'aaaaaaaaaaaaaaaa', nickname: 'a', addresses: 524_288, share: 0.5, reachable: true, active: 2 },
+      { name: '0000000000000000', nickname: 'gone', addresses: 349_525, share: 1 / 3, reachable: false, retired: false },
+      { name: 'bbbbbbbbbbbbbbbb', nickname: 'b', addresses: 52_428, share: 0.05, reachable: true, retired: false },
+      { name: 'aaaaaaaaaaaaaaaa', nickname: 'a', addresses: 524_288, share: 0.5, reachable: true, retired: false, active: 2 },
     ],
     entries: [],
     allocations: [],
@@ -186,6 +186,16 @@ describe('the status text', () => {
     expect(renderStatus({ ...snapshot, router: { ...snapshot.router, peers } })).toContain(
       'Peers: 3 (with 2 established connections, 1 dead, 1 left)\n',
     )
+  })
+
+  test('says first that this node was removed, and who else was whose addresses nobody has taken over', () => {
+    const { ipam } = snapshot
+    const retired = { ...ipam, status: 'a was removed', retiredBy: 'b' }
+    const owners = ipam.owners.map((owner) => ({ ...owner, retired: owner.nickname === 'gone' }))
+    const rows = renderIpam({ ...snapshot, ipam: { ...retired, owners } }).split('\n')
+    expect(rows.slice(0, 2)).toEqual(['a was removed', ''])
+    expect(rows[3]).toContain('0000000000000000(gone)')
+    expect(rows[3]).toContain('- removed: run `weft rmpeer` again to have these')
   })
 
   test('lists owners with our own first, and says which are out of reach', () => {

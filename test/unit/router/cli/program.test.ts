@@ -51,12 +51,18 @@ async function withRouter(ready: boolean, use: (socket: string, targets: string[
       if (!leaveAbsent) throw new WeftError('USAGE', 'these peers cannot be reached and would stay behind: b', { hint: 'start them' })
       return { primary: '1a2b3c4d', stage: 'accept' as const, lagging: ['a'] }
     },
+    removePeer: (peer: string, leaveAbsent: boolean) =>
+      leaveAbsent
+        ? Promise.resolve({ removed: peer, addresses: 128 })
+        : Promise.reject(new WeftError('USAGE', 'these peers cannot be reached, and might be told the same: b', { hint: 'start them' })),
+    reset: (force: boolean) => Promise.resolve({ heir: 'b(node-b)', given: 127, kept: force ? 1 : 0 }),
+    stop: () => undefined,
   }
   const server = createServer(async (request, response) => {
     let body = ''
     for await (const part of request) body += part
     const url = new URL(request.url ?? '', 'http://weft')
-    const answer = handleApi({ method: request.method ?? '', path: url.pathname, query: new Map(url.searchParams), body }, ports)
+    const answer = await handleApi({ method: request.method ?? '', path: url.pathname, query: new Map(url.searchParams), body }, ports)
     response.writeHead(answer.status).end(answer.body)
   })
   const socket = join(directory, 'api.sock')
@@ -71,6 +77,8 @@ describe('weft', () => {
     { words: ['run', '--help'], says: 'env: IPALLOC_RANGE' },
     { words: ['name', '--help'], says: '--state-dir' },
     { words: ['keys', '--help'], says: 'show-id' },
+    { words: ['rmpeer', '--help'], says: '--leave-absent' },
+    { words: ['reset', '--help'], says: '--force' },
     { words: ['keys', 'generate', '--help'], says: '--file' },
     { words: ['status', '--help'], says: '(choices: "connections"' },
     { words: ['report', '--help'], says: '--socket' },
@@ -151,6 +159,28 @@ describe('weft', () => {
         code: 1,
         err: 'weft: these peers cannot be reached and would stay behind: b\n  hint: start them\n',
       })
+    })
+  })
+
+  test('removes a peer, and says why not', async () => {
+    await withRouter(true, async (socket) => {
+      const ask = ['rmpeer', 'b', '--socket', socket]
+      expect(await weft([...ask, '--leave-absent'])).toEqual({ code: 0, out: 'b is removed: 128 addresses taken over\n', err: '' })
+      expect(JSON.parse((await weft([...ask, '--leave-absent', '--json'])).out)).toEqual({ removed: 'b', addresses: 128 })
+      expect(await weft(ask)).toMatchObject({
+        code: 1,
+        err: 'weft: these peers cannot be reached, and might be told the same: b\n  hint: start them\n',
+      })
+      expect((await weft(['rmpeer', '--socket', socket])).code).toBe(2)
+    })
+  })
+
+  test('leaves the cluster', async () => {
+    await withRouter(true, async (socket) => {
+      const rest = "; 1 in use are nobody's until `weft rmpeer` there"
+      expect((await weft(['reset', '--socket', socket])).out).toBe('127 addresses handed over to b(node-b); the router stops\n')
+      expect((await weft(['reset', '--force', '--socket', socket])).out).toContain(`127 addresses handed over to b(node-b)${rest};`)
+      expect(JSON.parse((await weft(['reset', '--json', '--socket', socket])).out)).toEqual({ heir: 'b(node-b)', given: 127, kept: 0 })
     })
   })
 
