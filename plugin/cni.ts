@@ -43,6 +43,9 @@ async function perform(invocation: Invocation, port: PodNetworkPort, signal: Abo
       return check(invocation, port)
     case 'RESERVE':
       return reserve(invocation, port, signal)
+    case 'RELEASE':
+      await port.release(invocation.key)
+      return ok(SILENT_REPLY)
     case 'RESERVED':
       return checkReserved(invocation, port)
     case 'GC':

@@ -21,8 +21,9 @@ export type Invocation =
   | AddInvocation
   | { readonly command: 'DEL'; readonly version: CniVersion; readonly key: AttachmentKey }
   | CheckInvocation
-  /** ADD and CHECK by another plugin, of an address only. */
+  /** ADD, DEL and CHECK by another plugin, of an address only. */
   | { readonly command: 'RESERVE'; readonly version: CniVersion; readonly request: ReserveRequest }
+  | { readonly command: 'RELEASE'; readonly version: CniVersion; readonly key: AttachmentKey }
   | { readonly command: 'RESERVED'; readonly version: CniVersion; readonly key: AttachmentKey; readonly result: CniResult }
   | { readonly command: 'GC'; readonly version: CniVersion; readonly network: string; readonly keep: readonly AttachmentKey[] | undefined }
   | { readonly command: 'STATUS'; readonly version: CniVersion }
@@ -74,14 +75,14 @@ function parseForNetwork(command: 'GC' | 'STATUS', conf: NetConf): Result<Invoca
   return keep.ok ? ok({ command, version: version.value, network: conf.name, keep: keep.value }) : keep
 }
 
-/** DEL reads nothing but the version: the configuration may have changed since the ADD that it undoes. */
+/** DEL reads nothing but the version, and whose call it is: the configuration may have changed since the ADD that it undoes. */
 function parseForAttachment(command: 'ADD' | 'DEL' | 'CHECK', conf: NetConf, request: CniRequest): Result<Invocation, CniFault> {
   const key = parseKey(request.env)
   if (!key.ok) return key
   const version = parseVersionFor(command, conf)
   if (!version.ok) return version
   const common = { key: key.value, version: version.value, conf, request }
-  if (command === 'DEL') return ok({ command, version: version.value, key: key.value })
+  if (command === 'DEL') return ok({ command: isDelegated(conf) ? 'RELEASE' : command, version: version.value, key: key.value })
   if (isDelegated(conf)) return command === 'ADD' ? parseReserve(common) : parseReserved(common)
   return command === 'ADD' ? parseAdd(common) : parseCheck(common)
 }

@@ -115,10 +115,12 @@ export type StatusFailure = { readonly code: 'unavailable' | 'limited'; readonly
 export interface PodNetworkPort {
   /** All or nothing. Settles soon after `signal` aborts. */
   attach(request: AttachRequest, signal: AbortSignal): Promise<Result<Attachment, AttachFailure>>
-  /** An address without an interface, and nothing in the kernel. It is kept until `detach`, whatever becomes of the pod. */
+  /** An address without an interface, and nothing in the kernel. It is kept until `release` or `detach`, whatever becomes of the pod. */
   reserve(request: ReserveRequest, signal: AbortSignal): Promise<Result<Ipv4, ReserveFailure>>
   /** What is reserved for `key`; undefined when nothing is. */
   reserved(key: AttachmentKey): Promise<Ipv4 | undefined>
+  /** Frees what is reserved for `key`, should there be anything, and leaves what is attached alone. */
+  release(key: AttachmentKey): Promise<void>
   /** Frees what is reserved too. An attachment that does not exist, or whose namespace is gone, is a success. */
   detach(key: AttachmentKey): Promise<Result<void, DetachFailure>>
   /** Compares what is there with what ADD made. Changes nothing. */

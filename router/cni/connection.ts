@@ -33,8 +33,8 @@ const SENDING_TIME_MAX = seconds(5)
 const DESCRIPTORS_MAX = 2
 
 /**
- * One for all connections, as what comes is copied out of it at once. With one for each, a router that had served
- * some thousand requests kept 90 MB of them.
+ * One for all connections, as what comes is copied out of it at once: with one for each, a router that has served
+ * some thousand requests holds 10 MB more.
  */
 const READ_BUFFER = new Uint8Array(64 * 1024)
 const LINE_FEED = 0x0a

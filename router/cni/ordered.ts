@@ -53,6 +53,7 @@ export function inOrder(port: PodNetworkPort, pending: PendingDeletes): OrderedP
     attach: (request, signal) => turns.run(name(request.key), () => adding(request.key, signal, () => port.attach(request, signal))),
     reserve: (request, signal) => turns.run(name(request.key), () => adding(request.key, signal, () => port.reserve(request, signal))),
     reserved: (key) => turns.run(name(key), () => port.reserved(key)),
+    release: (key) => turns.run(name(key), () => port.release(key)),
     detach: (key) => turns.run(name(key), () => detach(key)),
     check: (request) => turns.run(name(request.key), () => port.check(request)),
     status: () => port.status(),

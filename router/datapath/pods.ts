@@ -98,8 +98,12 @@ export class Pods implements PodNetworkPort {
     return Promise.resolve(this.#options.ipam.lookup(bareIpamKey(key)))
   }
 
-  async detach(key: PluginKey): Promise<Result<void, DetachFailure>> {
+  async release(key: PluginKey): Promise<void> {
     await this.#options.ipam.free(bareIpamKey(key))
+  }
+
+  async detach(key: PluginKey): Promise<Result<void, DetachFailure>> {
+    await this.release(key)
     return await this.#remove(ipamKey(key))
   }
 

@@ -120,6 +120,16 @@ export class PodNetworkModel implements PodNetworkPort {
     return this.#whenOpen(() => this.#reserved.get(name(key)))
   }
 
+  release(key: AttachmentKey): Promise<void> {
+    return this.#whenOpen(() => this.#release(key))
+  }
+
+  #release(key: AttachmentKey): void {
+    const address = this.#reserved.get(name(key))
+    if (address !== undefined) this.#free.push(address)
+    this.#reserved.delete(name(key))
+  }
+
   detach(key: AttachmentKey): Promise<Result<void, DetachFailure>> {
     return this.#whenOpen(() => this.#detach(key))
   }
@@ -129,9 +139,7 @@ export class PodNetworkModel implements PodNetworkPort {
     const entry = this.#entries.get(name(key))
     if (entry !== undefined) this.#free.push(entry.address)
     this.#entries.delete(name(key))
-    const reserved = this.#reserved.get(name(key))
-    if (reserved !== undefined) this.#free.push(reserved)
-    this.#reserved.delete(name(key))
+    this.#release(key)
     return ok(undefined)
   }
 

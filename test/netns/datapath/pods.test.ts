@@ -228,7 +228,7 @@ describe('a router that starts', () => {
     expect(held(host.ipam)).toEqual(['10.32.0.1'])
   })
 
-  test('keeps what is reserved for interfaces of other plugins, until it is given back', async () => {
+  test.each(['release', 'detach'] as const)('keeps what is reserved for interfaces of other plugins, until its %s', async (end) => {
     await using host = await makeHost()
     const key = keyOf('other')
     const address = must(await host.pods.reserve({ key, addresses: [] }, forever))
@@ -237,7 +237,7 @@ describe('a router that starts', () => {
     expect(mustFail(await host.pods.reserve({ key, addresses: [] }, forever))).toEqual({ code: 'already-attached' })
     expect(await links(host.ns)).toEqual(BARE)
     expect(held(host.ipam)).toEqual([formatIpv4(address)])
-    must(await host.pods.detach(key))
+    await host.pods[end](key)
     expect(held(host.ipam)).toEqual([])
   })
 

@@ -271,6 +271,13 @@ describe('another plugin that asks for an address', () => {
     expect(port.freeAddresses).toBe(new PodNetworkModel().freeAddresses)
   })
 
+  test('gives back nothing that is attached', async () => {
+    const port = new PodNetworkModel()
+    await cni(port, 'ADD')
+    expect(await cni(port, 'DEL', { conf })).toEqual(silence)
+    expect(port.attached).toEqual(['c/eth0'])
+  })
+
   test('hears whether it still has it', async () => {
     const port = new PodNetworkModel()
     expect((await cni(port, 'CHECK', { conf: own })).answer).toMatchObject({ code: 101 })

@@ -50,6 +50,7 @@ function deaf(model: PodNetworkModel): PodNetworkPort {
     attach: (request) => model.attach(request, forever),
     reserve: (request) => model.reserve(request, forever),
     reserved: (its) => model.reserved(its),
+    release: (its) => model.release(its),
     detach: (its) => model.detach(its),
     check: (request) => model.check(request),
     status: () => model.status(),
