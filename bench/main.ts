@@ -4,10 +4,11 @@ import { Command, InvalidArgumentError } from 'commander'
 import { describeError, WeftError } from '../mesh/base/errors.ts'
 import { fastpath } from './fastpath.ts'
 import { type Bench, renderTable } from './form.ts'
+import { ipam } from './ipam.ts'
 import { mesh } from './mesh.ts'
 import { router } from './router.ts'
 
-const BENCHES: readonly Bench[] = [fastpath, router, mesh]
+const BENCHES: readonly Bench[] = [fastpath, router, mesh, ipam]
 const ROUNDS_MAX = 1_000
 
 interface BenchOptions {

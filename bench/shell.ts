@@ -3,6 +3,7 @@ import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { promisify } from 'node:util'
 import { WeftError } from '../mesh/base/errors.ts'
+import { TICKS_PER_SECOND } from './procfs.ts'
 
 const execute = promisify(execFile)
 const OUTPUT_BYTES_MAX = 16 * 1024 * 1024
@@ -62,6 +63,3 @@ export function busySeconds(): number {
     .map(Number)
   return (user + system + irq + softirq) / TICKS_PER_SECOND
 }
-
-/** USER_HZ, which is 100 on every Linux of today (proc(5)). */
-const TICKS_PER_SECOND = 100

@@ -92,7 +92,8 @@ export class Bootstrap implements Disposable {
 
   /** There is a ring now, from wherever: nobody need name one any more. */
   ringKnown(): void {
-    this.#stop.abort(new Error('there is a ring'))
+    // With every allocation, and the error is dear.
+    if (!this.#stop.signal.aborted) this.#stop.abort(new Error('there is a ring'))
     this.#retry?.[Symbol.dispose]()
   }
 

@@ -1,12 +1,14 @@
 /** The CNI plugin: one request of the relay in, one answer out. All that it does, it does through the port. */
+import { formatIpv4 } from '../mesh/base/address.ts'
 import { describeError } from '../mesh/base/errors.ts'
 import { err, ok, type Result, unreachable } from '../mesh/base/result.ts'
+import type { AttachmentKey } from './environment.ts'
 import { CniCode, type CniFault, type CniReply, errorReply, jsonReply, SILENT_REPLY } from './errors.ts'
 import { type AddInvocation, type CheckInvocation, type Invocation, parseInvocation } from './invocation.ts'
 import { parseNetConf, parseVersion } from './netconf.ts'
 import type { AttachFailure, Attachment, CheckFailure, PodNetworkPort } from './port.ts'
 import type { CniRequest } from './relay.ts'
-import { appendResult, type CniResult, renderResult } from './result.ts'
+import { appendResult, type CniResult, EMPTY_RESULT, renderResult } from './result.ts'
 import { CNI_VERSION_LATEST, CNI_VERSIONS, type CniVersion } from './versions.ts'
 
 /** Where the pod's end stands in the interfaces of our result. */
@@ -39,6 +41,13 @@ async function perform(invocation: Invocation, port: PodNetworkPort, signal: Abo
       return silence(await port.detach(invocation.key), ({ reason }) => kernelFault(reason))
     case 'CHECK':
       return check(invocation, port)
+    case 'RESERVE':
+      return reserve(invocation, port, signal)
+    case 'RELEASE':
+      await port.release(invocation.key)
+      return ok(SILENT_REPLY)
+    case 'RESERVED':
+      return checkReserved(invocation, port)
     case 'GC':
       if (invocation.keep === undefined) return ok(SILENT_REPLY)
       return silence(await port.collect(invocation.network, invocation.keep), (failures) =>
@@ -56,7 +65,7 @@ async function perform(invocation: Invocation, port: PodNetworkPort, signal: Abo
 async function add(invocation: AddInvocation, port: PodNetworkPort, signal: AbortSignal): Promise<Result<CniReply, CniFault>> {
   const { version, request, earlier } = invocation
   const attached = await port.attach(request, signal)
-  if (!attached.ok) return err(attachFault(attached.error, invocation, signal))
+  if (!attached.ok) return err(attachFault(attached.error, { key: request.key, sandbox: invocation.sandbox, signal }))
   return ok(jsonReply(renderResult(version, appendResult(earlier, resultOf(attached.value, invocation)))))
 }
 
@@ -82,12 +91,39 @@ async function check({ key, netns, sandbox, result }: CheckInvocation, port: Pod
   return silence(await port.check({ key, netns, addresses }), checkFault)
 }
 
+/** The bare address: which prefix it is in and where packets go is for the other plugin's configuration to say. */
+async function reserve(
+  { version, request }: Extract<Invocation, { command: 'RESERVE' }>,
+  port: PodNetworkPort,
+  signal: AbortSignal,
+): Promise<Result<CniReply, CniFault>> {
+  const reserved = await port.reserve(request, signal)
+  if (!reserved.ok) return err(attachFault(reserved.error, { key: request.key, sandbox: '', signal }))
+  return ok(jsonReply(renderResult(version, { ...EMPTY_RESULT, ips: [{ address: `${formatIpv4(reserved.value)}/32` }] })))
+}
+
+async function checkReserved(
+  { key, result }: Extract<Invocation, { command: 'RESERVED' }>,
+  port: PodNetworkPort,
+): Promise<Result<CniReply, CniFault>> {
+  const address = await port.reserved(key)
+  if (address === undefined) return err(checkFault({ code: 'not-attached' }))
+  const [own, listed] = [formatIpv4(address), result.ips.map((ip) => ip.address)]
+  if (listed.some((text) => text.split('/')[0] === own)) return ok(SILENT_REPLY)
+  return err(checkFault({ code: 'broken', faults: [`${own} is allocated to it, not ${listed.join(', ')}`] }))
+}
+
 function silence<E>(result: Result<void, E>, fault: (error: E) => CniFault): Result<CniReply, CniFault> {
   return result.ok ? ok(SILENT_REPLY) : err(fault(result.error))
 }
 
-function attachFault(failure: AttachFailure, { request, sandbox }: AddInvocation, signal: AbortSignal): CniFault {
-  const { containerId, ifname } = request.key
+interface Attempt {
+  readonly key: AttachmentKey
+  readonly sandbox: string
+  readonly signal: AbortSignal
+}
+
+function attachFault(failure: AttachFailure, { key: { containerId, ifname }, sandbox, signal }: Attempt): CniFault {
   switch (failure.code) {
     case 'already-attached':
       return {

@@ -6,6 +6,9 @@ export const CONFLIST_NAME: string = '10-weft.conflist'
 /** The executable's name, by which the configuration finds it. */
 export const PLUGIN_TYPE: string = 'weft-cni'
 
+/** By this name the configuration of another plugin asks for addresses of ours: `"ipam": {"type": "weft-ipam"}`. */
+export const IPAM_TYPE = 'weft-ipam'
+
 const NETWORK_NAME = 'weft'
 
 /**

@@ -2,8 +2,17 @@
 import { err, ok, type Result } from '../mesh/base/result.ts'
 import { type AttachmentKey, type CniCommand, mayBeOwnNamespace, parseArgs, parseCommand, parseKey } from './environment.ts'
 import { CniCode, type CniFault } from './errors.ts'
-import { type NetConf, parseConfDns, parseNetConf, parsePrevResult, parseValidAttachments, parseVersion, parseWishes } from './netconf.ts'
-import type { AttachRequest, PodNamespace, PodReference } from './port.ts'
+import {
+  isDelegated,
+  type NetConf,
+  parseConfDns,
+  parseNetConf,
+  parsePrevResult,
+  parseValidAttachments,
+  parseVersion,
+  parseWishes,
+} from './netconf.ts'
+import type { AttachRequest, PodNamespace, PodReference, ReserveRequest } from './port.ts'
 import type { CniRequest, PassedNetns } from './relay.ts'
 import { type CniDns, type CniResult, EMPTY_RESULT } from './result.ts'
 import { atLeast, type CniVersion } from './versions.ts'
@@ -12,6 +21,10 @@ export type Invocation =
   | AddInvocation
   | { readonly command: 'DEL'; readonly version: CniVersion; readonly key: AttachmentKey }
   | CheckInvocation
+  /** ADD, DEL and CHECK by another plugin, of an address only. */
+  | { readonly command: 'RESERVE'; readonly version: CniVersion; readonly request: ReserveRequest }
+  | { readonly command: 'RELEASE'; readonly version: CniVersion; readonly key: AttachmentKey }
+  | { readonly command: 'RESERVED'; readonly version: CniVersion; readonly key: AttachmentKey; readonly result: CniResult }
   | { readonly command: 'GC'; readonly version: CniVersion; readonly network: string; readonly keep: readonly AttachmentKey[] | undefined }
   | { readonly command: 'STATUS'; readonly version: CniVersion }
   | { readonly command: 'VERSION' }
@@ -62,14 +75,15 @@ function parseForNetwork(command: 'GC' | 'STATUS', conf: NetConf): Result<Invoca
   return keep.ok ? ok({ command, version: version.value, network: conf.name, keep: keep.value }) : keep
 }
 
-/** DEL reads nothing but the version: the configuration may have changed since the ADD that it undoes. */
+/** DEL reads nothing but the version, and whose call it is: the configuration may have changed since the ADD that it undoes. */
 function parseForAttachment(command: 'ADD' | 'DEL' | 'CHECK', conf: NetConf, request: CniRequest): Result<Invocation, CniFault> {
   const key = parseKey(request.env)
   if (!key.ok) return key
   const version = parseVersionFor(command, conf)
   if (!version.ok) return version
   const common = { key: key.value, version: version.value, conf, request }
-  if (command === 'DEL') return ok({ command, version: version.value, key: key.value })
+  if (command === 'DEL') return ok({ command: isDelegated(conf) ? 'RELEASE' : command, version: version.value, key: key.value })
+  if (isDelegated(conf)) return command === 'ADD' ? parseReserve(common) : parseReserved(common)
   return command === 'ADD' ? parseAdd(common) : parseCheck(common)
 }
 
@@ -96,10 +110,28 @@ function parseAdd({ key, version, conf, request: { env, netns } }: Common): Resu
   return ok({ command: 'ADD', version, request, sandbox, earlier: earlier.value ?? EMPTY_RESULT, dns: dns.value })
 }
 
-function parseCheck({ key, version, conf, request: { env, netns } }: Common): Result<CheckInvocation, CniFault> {
+/** The namespace is the other plugin's matter. */
+function parseReserve({ key, version, conf, request: { env } }: Common): Result<Invocation, CniFault> {
+  const args = parseArgs(env['CNI_ARGS'] ?? '')
+  if (!args.ok) return args
+  const wishes = parseWishes(conf, args.value)
+  return wishes.ok ? ok({ command: 'RESERVE', version, request: { key, addresses: wishes.value.addresses } }) : wishes
+}
+
+function parseReserved({ key, version, conf }: Common): Result<Invocation, CniFault> {
+  const result = parseResultOfAdd(conf, version)
+  return result.ok ? ok({ command: 'RESERVED', version, key, result: result.value }) : result
+}
+
+function parseResultOfAdd(conf: NetConf, version: CniVersion): Result<CniResult, CniFault> {
   const result = parsePrevResult(conf, version)
   if (!result.ok) return result
-  if (result.value === undefined) return err({ code: CniCode.config, msg: 'CHECK needs prevResult, the result of ADD' })
+  return result.value === undefined ? err({ code: CniCode.config, msg: 'CHECK needs prevResult, the result of ADD' }) : ok(result.value)
+}
+
+function parseCheck({ key, version, conf, request: { env, netns } }: Common): Result<CheckInvocation, CniFault> {
+  const result = parseResultOfAdd(conf, version)
+  if (!result.ok) return result
   const sandbox = env['CNI_NETNS'] ?? ''
   const namespace = usableNamespace(netns, sandbox, mayBeOwnNamespace(env))
   if (!namespace.ok) return namespace

@@ -2,6 +2,7 @@
 import { z } from 'zod'
 import { type Ipv4, parseIpv4 } from '../mesh/base/address.ts'
 import { err, ok, type Result } from '../mesh/base/result.ts'
+import { IPAM_TYPE, PLUGIN_TYPE } from './conflist.ts'
 import { type AttachmentKey, isName, parseAttachmentKey } from './environment.ts'
 import { CniCode, type CniFault } from './errors.ts'
 import type { MacAddress } from './port.ts'
@@ -17,6 +18,7 @@ export interface NetConf {
 
 const keysSchema = z.record(z.string(), z.unknown())
 const attachmentsSchema = z.array(z.object({ containerID: z.string(), ifname: z.string() }))
+const delegatedSchema = z.object({ type: z.string(), ipam: z.object({ type: z.literal(IPAM_TYPE) }) })
 const wishesSchema = z.object({ ips: z.array(z.string()).nullish(), mac: z.string().nullish() })
 
 export function parseNetConf(stdin: string): Result<NetConf, CniFault> {
@@ -38,6 +40,12 @@ function parseJson(text: string): Result<unknown, string> {
   } catch (error) {
     return err(error instanceof Error ? error.message : String(error))
   }
+}
+
+/** Another plugin makes the interface, and asks us for its address only: it hands on its own configuration. */
+export function isDelegated({ keys }: NetConf): boolean {
+  const parsed = delegatedSchema.safeParse(keys)
+  return parsed.success && parsed.data.type !== PLUGIN_TYPE
 }
 
 /** The configuration's version: one that we know, or none, which means the first. */

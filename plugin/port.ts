@@ -41,6 +41,13 @@ export interface AttachRequest {
   readonly mac: MacAddress | undefined
 }
 
+/** An address for an interface that another plugin makes. */
+export interface ReserveRequest {
+  readonly key: AttachmentKey
+  /** Addresses that it must get; empty to let the router choose. */
+  readonly addresses: readonly Ipv4[]
+}
+
 /** An interface in the pod, up and routed, with policy in place. */
 export interface Attachment {
   /** The host's end. */
@@ -81,6 +88,8 @@ export type AttachFailure =
   | { readonly code: 'kernel-refused'; readonly reason: string }
   | { readonly code: 'cancelled' }
 
+export type ReserveFailure = Exclude<AttachFailure, { readonly code: 'interface-exists' | 'namespace-gone' | 'host-namespace' }>
+
 export type DetachFailure = Extract<AttachFailure, { readonly code: 'kernel-refused' }>
 
 export interface CheckRequest {
@@ -106,12 +115,18 @@ export type StatusFailure = { readonly code: 'unavailable' | 'limited'; readonly
 export interface PodNetworkPort {
   /** All or nothing. Settles soon after `signal` aborts. */
   attach(request: AttachRequest, signal: AbortSignal): Promise<Result<Attachment, AttachFailure>>
-  /** An attachment that does not exist, or whose namespace is gone, is a success. */
+  /** An address without an interface, and nothing in the kernel. It is kept until `release` or `detach`, whatever becomes of the pod. */
+  reserve(request: ReserveRequest, signal: AbortSignal): Promise<Result<Ipv4, ReserveFailure>>
+  /** What is reserved for `key`; undefined when nothing is. */
+  reserved(key: AttachmentKey): Promise<Ipv4 | undefined>
+  /** Frees what is reserved for `key`, should there be anything, and leaves what is attached alone. */
+  release(key: AttachmentKey): Promise<void>
+  /** Frees what is reserved too. An attachment that does not exist, or whose namespace is gone, is a success. */
   detach(key: AttachmentKey): Promise<Result<void, DetachFailure>>
   /** Compares what is there with what ADD made. Changes nothing. */
   check(request: CheckRequest): Promise<Result<void, CheckFailure>>
   /** Whether an ADD could be served now. */
   status(): Promise<Result<void, StatusFailure>>
-  /** Detaches all of `network` that is not in `keep`; goes on after a failure and reports them all. */
+  /** Detaches all of `network` that is not in `keep`; goes on after a failure and reports them all. What is reserved stays: it is of no network. */
   collect(network: string, keep: readonly AttachmentKey[]): Promise<Result<void, readonly DetachFailure[]>>
 }

@@ -2,7 +2,7 @@
  * The account of addresses: what is allocated against what exists, on this node and on all others. What the kernel
  * says is the truth: a pod is there exactly as long as its link, which carries a note of whose it is.
  */
-import type { AttachmentKey } from '../ipam/attachment.ts'
+import { type AttachmentKey, isBare } from '../ipam/attachment.ts'
 import type { CensusAnswer, NodeProof } from '../ipam/census.ts'
 import type { Ipam } from '../ipam/ipam.ts'
 import type { SeedId } from '../ipam/ring.ts'
@@ -172,7 +172,8 @@ async function listAttachments({ netlink, ipam, universe, hostAttachment }: Kern
   if (!links.ok) return err(links.error)
   const names = new Set(links.value.map(({ name }) => name))
   const attachments = new Map<AttachmentKey, Ipv4 | undefined>()
-  for (const key of ipam.allocations().keys()) if (names.has(podLinkName(key))) attachments.set(key, undefined)
+  // What another plugin has an address of ours for leaves no trace that we know: it exists until that plugin says otherwise.
+  for (const key of ipam.allocations().keys()) if (isBare(key) || names.has(podLinkName(key))) attachments.set(key, undefined)
   for (const { key, address } of podLinks(links.value)) attachments.set(key, address)
   const vxlan = links.value.find(({ name }) => name === VXLAN_LINK)
   const addresses = vxlan === undefined ? ok([]) : await listAddresses(netlink, vxlan.index)

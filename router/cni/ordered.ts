@@ -6,7 +6,7 @@
  */
 import { err, ok, type Result } from '../../mesh/base/result.ts'
 import type { AttachmentKey } from '../../plugin/environment.ts'
-import type { AttachFailure, Attachment, AttachRequest, DetachFailure, PodNetworkPort } from '../../plugin/port.ts'
+import type { DetachFailure, PodNetworkPort } from '../../plugin/port.ts'
 import type { PendingDeletes } from './pending.ts'
 import { Turns } from './turns.ts'
 
@@ -14,6 +14,8 @@ export interface OrderedPodNetwork extends PodNetworkPort {
   /** Carries out the queued DELs. The value is how many failed and stay queued. */
   drain(): Promise<number>
 }
+
+type NotAdded = DetachFailure | { readonly code: 'cancelled' }
 
 export function inOrder(port: PodNetworkPort, pending: PendingDeletes): OrderedPodNetwork {
   const turns = new Turns()
@@ -28,13 +30,13 @@ export function inOrder(port: PodNetworkPort, pending: PendingDeletes): OrderedP
     return (await pending.has(key)) ? detach(key) : ok(undefined)
   }
 
-  async function attach(request: AttachRequest, signal: AbortSignal): Promise<Result<Attachment, AttachFailure>> {
-    const replayed = await replay(request.key)
+  async function adding<T, E>(key: AttachmentKey, signal: AbortSignal, add: () => Promise<Result<T, E>>): Promise<Result<T, E | NotAdded>> {
+    const replayed = await replay(key)
     if (!replayed.ok) return replayed
     if (signal.aborted) return err({ code: 'cancelled' })
-    const attached = await port.attach(request, signal)
-    if (!attached.ok || !signal.aborted) return attached
-    const undone = await port.detach(request.key)
+    const added = await add()
+    if (!added.ok || !signal.aborted) return added
+    const undone = await port.detach(key)
     return undone.ok ? err({ code: 'cancelled' }) : undone
   }
 
@@ -48,7 +50,10 @@ export function inOrder(port: PodNetworkPort, pending: PendingDeletes): OrderedP
   }
 
   return {
-    attach: (request, signal) => turns.run(name(request.key), () => attach(request, signal)),
+    attach: (request, signal) => turns.run(name(request.key), () => adding(request.key, signal, () => port.attach(request, signal))),
+    reserve: (request, signal) => turns.run(name(request.key), () => adding(request.key, signal, () => port.reserve(request, signal))),
+    reserved: (key) => turns.run(name(key), () => port.reserved(key)),
+    release: (key) => turns.run(name(key), () => port.release(key)),
     detach: (key) => turns.run(name(key), () => detach(key)),
     check: (request) => turns.run(name(request.key), () => port.check(request)),
     status: () => port.status(),

@@ -2,9 +2,9 @@
  * DELs that the relay could not hand to a router and left on disk (`plugin/shim/queue.h` writes them): empty files
  * named CONTAINERID@IFNAME, every byte but letters, digits, - and _ as %XX.
  */
-import { access, mkdir, readdir, rm } from 'node:fs/promises'
+import { statSync } from 'node:fs'
+import { mkdir, readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { errnoCode } from '../../mesh/base/errors.ts'
 import type { Logger } from '../../mesh/base/log.ts'
 import { type AttachmentKey, parseAttachmentKey } from '../../plugin/environment.ts'
 
@@ -40,19 +40,17 @@ export async function openPendingDeletes(directory: string, log: Logger): Promis
 
   return {
     list,
-    has: (key) => exists(join(directory, encodeName(key))),
-    remove: (key) => rm(join(directory, encodeName(key)), { force: true }),
+    has: (key) => Promise.try(exists, join(directory, encodeName(key))),
+    async remove(key) {
+      const path = join(directory, encodeName(key))
+      if (exists(path)) await rm(path, { force: true })
+    },
   }
 }
 
-async function exists(path: string): Promise<boolean> {
-  try {
-    await access(path)
-    return true
-  } catch (error) {
-    if (errnoCode(error) === 'ENOENT') return false
-    throw error
-  }
+/** Asked with every ADD and DEL, and nearly always for nothing: the call itself takes far less than to wait for it elsewhere. */
+function exists(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false }) !== undefined
 }
 
 type Entry = { readonly kind: 'key'; readonly key: AttachmentKey } | { readonly kind: 'impossible' } | { readonly kind: 'foreign' }
@@ -77,10 +75,12 @@ function encodeName({ containerId, ifname }: AttachmentKey): string {
 }
 
 function encode(text: string): string {
-  return [...Buffer.from(text)].map(encodeByte).join('')
+  return Buffer.from(text)
+    .toString('latin1')
+    .replace(/[^A-Za-z0-9_-]/g, encodeByte)
 }
 
-function encodeByte(byte: number): string {
-  const character = String.fromCharCode(byte)
-  return /[A-Za-z0-9_-]/.test(character) ? character : `%${byte.toString(16).toUpperCase().padStart(2, '0')}`
+/** @param character of Latin 1, which stands for the byte of that number. */
+function encodeByte(character: string): string {
+  return `%${character.charCodeAt(0).toString(16).toUpperCase().padStart(2, '0')}`
 }

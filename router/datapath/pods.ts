@@ -1,6 +1,7 @@
 /** The pod network of this node, as the CNI plugin asks for it: attach, detach, check, collect. */
 
-import { type AttachmentKey, attachmentKey } from '../../ipam/attachment.ts'
+import type { AllocateError } from '../../ipam/allocator.ts'
+import { type AttachmentKey, attachmentKey, bareKey } from '../../ipam/attachment.ts'
 import type { Ipam } from '../../ipam/ipam.ts'
 import { formatIpv4, type Ipv4 } from '../../mesh/base/address.ts'
 import type { Clock } from '../../mesh/base/clock.ts'
@@ -14,6 +15,8 @@ import type {
   CheckRequest,
   DetachFailure,
   PodNetworkPort,
+  ReserveFailure,
+  ReserveRequest,
   StatusFailure,
 } from '../../plugin/port.ts'
 import { describeKernelError, type KernelError, toWeftError } from '../kernel/kernel-error.ts'
@@ -60,8 +63,7 @@ export class Pods implements PodNetworkPort {
 
   async attach(request: AttachRequest, signal: AbortSignal): Promise<Result<Attachment, AttachFailure>> {
     if (netnsIdentity(request.netns.namespace) === ownNetnsIdentity()) return err({ code: 'host-namespace' })
-    if (request.addresses.length > 0)
-      return unavailableAddress(`${request.addresses.map(formatIpv4).join(', ')} asked for, and Weft chooses addresses itself`)
+    if (request.addresses.length > 0) return notChosen(request.addresses)
     const key = ipamKey(request.key)
     using _working = this.activity.begin(key)
     const name = podLinkName(key)
@@ -70,7 +72,7 @@ export class Pods implements PodNetworkPort {
     if (existing.value !== undefined) return err({ code: 'already-attached' })
     await using undo = new AsyncDisposableStack()
     const allocated = await this.#options.ipam.allocate(key, signal)
-    if (!allocated.ok) return allocated.error.code === 'cancelled' ? err({ code: 'cancelled' }) : unavailableAddress(allocated.error.text)
+    if (!allocated.ok) return notAllocated(allocated.error)
     undo.defer(async () => void (await this.#options.ipam.free(key)))
     const mac = request.mac === undefined ? podMac(allocated.value) : parseMac(request.mac)
     const wiring = this.#wiring(request, { key, name, address: allocated.value, mac })
@@ -83,8 +85,26 @@ export class Pods implements PodNetworkPort {
     return ok(describe(wiring))
   }
 
-  detach(key: PluginKey): Promise<Result<void, DetachFailure>> {
-    return this.#remove(ipamKey(key))
+  async reserve(request: ReserveRequest, signal: AbortSignal): Promise<Result<Ipv4, ReserveFailure>> {
+    if (request.addresses.length > 0) return notChosen(request.addresses)
+    const key = bareIpamKey(request.key)
+    using _working = this.activity.begin(key)
+    if (this.#options.ipam.lookup(key) !== undefined) return err({ code: 'already-attached' })
+    const allocated = await this.#options.ipam.allocate(key, signal)
+    return allocated.ok ? allocated : notAllocated(allocated.error)
+  }
+
+  reserved(key: PluginKey): Promise<Ipv4 | undefined> {
+    return Promise.resolve(this.#options.ipam.lookup(bareIpamKey(key)))
+  }
+
+  async release(key: PluginKey): Promise<void> {
+    await this.#options.ipam.free(bareIpamKey(key))
+  }
+
+  async detach(key: PluginKey): Promise<Result<void, DetachFailure>> {
+    await this.release(key)
+    return await this.#remove(ipamKey(key))
   }
 
   async check(request: CheckRequest): Promise<Result<void, CheckFailure>> {
@@ -150,8 +170,17 @@ function ipamKey({ containerId, ifname }: PluginKey): AttachmentKey {
   return attachmentKey(containerId, ifname)
 }
 
-function unavailableAddress(reason: string): Result<never, AttachFailure> {
+function bareIpamKey({ containerId, ifname }: PluginKey): AttachmentKey {
+  return bareKey(containerId, ifname)
+}
+
+function notChosen(addresses: readonly Ipv4[]): Result<never, ReserveFailure> {
+  const reason = `${addresses.map(formatIpv4).join(', ')} asked for, and Weft chooses addresses itself`
   return err({ code: 'address-unavailable', reason })
+}
+
+function notAllocated({ code, text }: AllocateError): Result<never, ReserveFailure> {
+  return err(code === 'cancelled' ? { code } : { code: 'address-unavailable', reason: text })
 }
 
 function kernelRefused(error: KernelError): Result<never, AttachFailure> {

@@ -14,6 +14,8 @@ import type {
   DetachFailure,
   PodNamespace,
   PodNetworkPort,
+  ReserveFailure,
+  ReserveRequest,
   StatusFailure,
 } from '../../plugin/port.ts'
 
@@ -40,6 +42,7 @@ export class PodNetworkModel implements PodNetworkPort {
   /** Interfaces that others made, as NAMESPACE/NAME. */
   readonly #foreign = new Set<string>()
   readonly #free: Ipv4[]
+  readonly #reserved = new Map<string, Ipv4>()
   readonly #identify: (netns: PodNamespace) => string
   #gate: Promise<void> = Promise.resolve()
   /** What every kernel call answers while set. */
@@ -102,6 +105,31 @@ export class PodNetworkModel implements PodNetworkPort {
     })
   }
 
+  reserve({ key, addresses }: ReserveRequest, signal: AbortSignal): Promise<Result<Ipv4, ReserveFailure>> {
+    return this.#whenOpen(() => {
+      if (signal.aborted) return err({ code: 'cancelled' })
+      if (this.#reserved.has(name(key))) return err({ code: 'already-attached' })
+      const address = addresses.length === 0 ? this.#free.shift() : undefined
+      if (address === undefined) return err({ code: 'address-unavailable', reason: 'none is free' })
+      this.#reserved.set(name(key), address)
+      return ok(address)
+    }, signal)
+  }
+
+  reserved(key: AttachmentKey): Promise<Ipv4 | undefined> {
+    return this.#whenOpen(() => this.#reserved.get(name(key)))
+  }
+
+  release(key: AttachmentKey): Promise<void> {
+    return this.#whenOpen(() => this.#release(key))
+  }
+
+  #release(key: AttachmentKey): void {
+    const address = this.#reserved.get(name(key))
+    if (address !== undefined) this.#free.push(address)
+    this.#reserved.delete(name(key))
+  }
+
   detach(key: AttachmentKey): Promise<Result<void, DetachFailure>> {
     return this.#whenOpen(() => this.#detach(key))
   }
@@ -111,6 +139,7 @@ export class PodNetworkModel implements PodNetworkPort {
     const entry = this.#entries.get(name(key))
     if (entry !== undefined) this.#free.push(entry.address)
     this.#entries.delete(name(key))
+    this.#release(key)
     return ok(undefined)
   }
 

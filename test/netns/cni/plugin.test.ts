@@ -45,6 +45,18 @@ test('a pod comes, is checked, and goes', async () => {
   expect(plugin.port.attached).toEqual([])
 })
 
+test('another plugin gets an address for an interface of its own, and gives it back', async () => {
+  await using directory = await makeRelayDirectory()
+  await using pod = await makeNetns()
+  await using plugin = await servePlugin(directory)
+  const stdin = netConf({ type: 'macvlan', ipam: { type: 'weft-ipam' } })
+  const run = await runRelay({ env: runtimeEnv(directory, 'ADD', pod.path), stdin })
+  expect(JSON.parse(run.stdout)).toMatchObject({ cniVersion: '1.1.0', ips: [{ address: '10.32.0.2/32' }] })
+  expect([plugin.port.attached, plugin.port.freeAddresses]).toEqual([[], 249])
+  expect(await runRelay({ env: runtimeEnv(directory, 'DEL'), stdin })).toEqual({ exitCode: 0, stdout: '', stderr: '' })
+  expect(plugin.port.freeAddresses).toBe(250)
+})
+
 test('errors come to stdout, with exit code 1', async () => {
   await using directory = await makeRelayDirectory()
   await using _ = await servePlugin(directory)

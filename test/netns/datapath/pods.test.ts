@@ -1,7 +1,7 @@
 /** Attaching pods on the real kernel: everything is there afterwards, or nothing is. */
 import { describe, expect, test } from 'vitest'
 import { attachmentKey } from '../../../ipam/attachment.ts'
-import { parseCidr, parseIpv4 } from '../../../mesh/base/address.ts'
+import { formatIpv4, parseCidr, parseIpv4 } from '../../../mesh/base/address.ts'
 import { silentLog } from '../../../mesh/base/log.ts'
 import type { AttachRequest } from '../../../plugin/port.ts'
 import { settleAccounts } from '../../../router/accounts.ts'
@@ -226,6 +226,19 @@ describe('a router that starts', () => {
     await until('its link is gone', async () => ((await links(host.ns)).length === BARE.length + 1 ? true : undefined))
     await settle(host)
     expect(held(host.ipam)).toEqual(['10.32.0.1'])
+  })
+
+  test.each(['release', 'detach'] as const)('keeps what is reserved for interfaces of other plugins, until its %s', async (end) => {
+    await using host = await makeHost()
+    const key = keyOf('other')
+    const address = must(await host.pods.reserve({ key, addresses: [] }, forever))
+    await settle(host)
+    expect(await host.pods.reserved(key)).toBe(address)
+    expect(mustFail(await host.pods.reserve({ key, addresses: [] }, forever))).toEqual({ code: 'already-attached' })
+    expect(await links(host.ns)).toEqual(BARE)
+    expect(held(host.ipam)).toEqual([formatIpv4(address)])
+    await host.pods[end](key)
+    expect(held(host.ipam)).toEqual([])
   })
 
   test('takes up the addresses of pods that run, when its journal has lost them; nobody else gets them', async () => {

@@ -1,6 +1,6 @@
 /** Figures of the kernel, read from its text. */
 import { expect, test } from 'vitest'
-import { deviceBytes, residentMegabytes } from '../../../bench/procfs.ts'
+import { deviceBytes, processorSeconds, residentMegabytes } from '../../../bench/procfs.ts'
 
 const NET_DEV = `Inter-|   Receive                                                |  Transmit
  face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier compressed
@@ -20,4 +20,11 @@ test.each(['eth', 'eth01', ''])('there are no counters of %j', (device) =>
 test('memory is told in megabytes', () => {
   expect(residentMegabytes('VmHWM:\t  200000 kB\nVmRSS:\t  100000 kB\n')).toBe(102.4)
   expect(() => residentMegabytes('Name:\tkthreadd\n')).toThrow(expect.objectContaining({ code: 'INPUT' }))
+})
+
+test('the processor time of a process is read, whatever its name', () => {
+  const rest = 'S 1 2 3 0 -1 4194560 5 6 7 8 1234 566 11 12 20 0 11 0 99 1 2'
+  expect(processorSeconds(`42 (node) ${rest}`)).toBe(18)
+  expect(processorSeconds(`42 (a) S 1 (2)) ${rest}`)).toBe(18)
+  expect(() => processorSeconds('')).toThrow('no processor time')
 })

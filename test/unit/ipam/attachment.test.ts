@@ -1,6 +1,6 @@
 /** Attachment keys. */
 import { expect, test } from 'vitest'
-import { attachmentKey, parseAttachmentKey } from '../../../ipam/attachment.ts'
+import { attachmentKey, bareKey, isBare, parseAttachmentKey } from '../../../ipam/attachment.ts'
 
 test.each([
   ['a', 'eth0'],
@@ -24,4 +24,14 @@ test.each([
   ['a', 'a234567890123456'],
 ])('%j with %j is none', (containerId, ifname) => expect(() => attachmentKey(containerId, ifname)).toThrow(RangeError))
 
-test.each(['', 'a', 'a/eth0/b', '/eth0'])('%j is not the text of one', (text) => expect(() => parseAttachmentKey(text)).toThrow(RangeError))
+test('an address without an interface of ours has a key of its own', () => {
+  const [key, bare] = [attachmentKey('a', 'address'), bareKey('a', 'address')]
+  expect(bare).not.toBe(key)
+  expect(parseAttachmentKey(bare)).toBe(bare)
+  expect([isBare(bare), isBare(key)]).toEqual([true, false])
+})
+
+test.each(['', 'a', 'a/eth0/b', 'a/eth0/address/', 'a/eth0/address/address', '/eth0/address', '/eth0'])(
+  '%j is not the text of one',
+  (text) => expect(() => parseAttachmentKey(text)).toThrow(RangeError),
+)

@@ -240,6 +240,61 @@ describe('CHECK', () => {
   })
 })
 
+describe('another plugin that asks for an address', () => {
+  const conf = { type: 'macvlan', ipam: { type: 'weft-ipam' } }
+  const reserved = { exitCode: 0, answer: { cniVersion: '1.1.0', ips: [{ address: '10.32.0.2/32' }] } }
+  const own = { ...conf, prevResult: { ips: [{ address: '10.32.0.2/12', interface: 0 }], interfaces: [{ name: 'eth0' }] } }
+
+  test('gets one, in whatever namespace, and no interface', async () => {
+    const port = new PodNetworkModel()
+    expect(await cni(port, 'ADD', { conf, netns: { kind: 'absent' } })).toMatchObject(reserved)
+    expect(port.attached).toEqual([])
+  })
+
+  test('gets another one for another interface, and none for the same', async () => {
+    const port = new PodNetworkModel()
+    await cni(port, 'ADD', { conf })
+    expect((await cni(port, 'ADD', { conf, env: { CNI_IFNAME: 'net1' } })).answer).toMatchObject({ ips: [{ address: '10.32.0.3/32' }] })
+    expect((await cni(port, 'ADD', { conf })).answer).toMatchObject({ code: 4 })
+  })
+
+  test('hears when there is none, and that none can be chosen', async () => {
+    expect((await cni(new PodNetworkModel({ addresses: 0 }), 'ADD', { conf })).answer).toMatchObject({ code: 11 })
+    const env = { CNI_ARGS: 'IP=10.32.0.9' }
+    expect((await cni(new PodNetworkModel(), 'ADD', { conf, env })).answer).toMatchObject({ code: 11 })
+  })
+
+  test('gives it back with DEL, as often as it likes', async () => {
+    const port = new PodNetworkModel()
+    await cni(port, 'ADD', { conf })
+    for (let time = 0; time < 2; time++) expect(await cni(port, 'DEL', { conf })).toEqual(silence)
+    expect(port.freeAddresses).toBe(new PodNetworkModel().freeAddresses)
+  })
+
+  test('gives back nothing that is attached', async () => {
+    const port = new PodNetworkModel()
+    await cni(port, 'ADD')
+    expect(await cni(port, 'DEL', { conf })).toEqual(silence)
+    expect(port.attached).toEqual(['c/eth0'])
+  })
+
+  test('hears whether it still has it', async () => {
+    const port = new PodNetworkModel()
+    expect((await cni(port, 'CHECK', { conf: own })).answer).toMatchObject({ code: 101 })
+    await cni(port, 'ADD', { conf })
+    expect(await cni(port, 'CHECK', { conf: own })).toEqual(silence)
+    const details = '10.32.0.2 is allocated to it, not 10.32.0.9/12'
+    const other = { ...conf, prevResult: { ips: [{ address: '10.32.0.9/12' }] } }
+    expect(await cni(port, 'CHECK', { conf: other })).toEqual(fault(101, 'the attachment is not as ADD left it', { details }))
+    expect((await cni(port, 'CHECK', { conf })).answer).toMatchObject({ code: 7 })
+  })
+
+  test('is not meant when the plugin is ours', async () => {
+    const port = new PodNetworkModel()
+    expect(await cni(port, 'ADD', { conf: { ipam: { type: 'weft-ipam' } } })).toEqual(added)
+  })
+})
+
 describe('STATUS', () => {
   const env = { CNI_CONTAINERID: '', CNI_NETNS: '', CNI_IFNAME: '', CNI_PATH: '' }
 

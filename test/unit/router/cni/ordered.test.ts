@@ -48,6 +48,9 @@ async function withPods(...containerIds: readonly string[]): Promise<PodNetworkM
 function deaf(model: PodNetworkModel): PodNetworkPort {
   return {
     attach: (request) => model.attach(request, forever),
+    reserve: (request) => model.reserve(request, forever),
+    reserved: (its) => model.reserved(its),
+    release: (its) => model.release(its),
     detach: (its) => model.detach(its),
     check: (request) => model.check(request),
     status: () => model.status(),
@@ -67,6 +70,20 @@ describe('an ADD whose asker is gone', () => {
     release()
     expect(await attached).toEqual({ ok: false, error: { code: 'cancelled' } })
     expect([model.attached, model.freeAddresses]).toEqual([[], 250])
+  })
+
+  test('leaves nothing reserved either', async () => {
+    const model = new PodNetworkModel()
+    const network = inOrder(deaf(model), new MemoryPending())
+    const open = model.hold()
+    const cancel = new AbortController()
+    const reserving = network.reserve({ key: key('a'), addresses: [] }, cancel.signal)
+    await settled()
+    cancel.abort()
+    open()
+    expect(await reserving).toEqual({ ok: false, error: { code: 'cancelled' } })
+    expect(await model.reserved(key('a'))).toBeUndefined()
+    expect(model.freeAddresses).toBe(new PodNetworkModel().freeAddresses)
   })
 
   test('is not begun when that happened while it waited', async () => {
@@ -133,6 +150,13 @@ describe('queued DELs', () => {
     release()
     expect([await drained, (await attached).map(({ ok }) => ok)]).toEqual([0, [true, true]])
     expect(model.attached).toEqual(['a/eth0', 'b/eth0'])
+  })
+
+  test('come before what is reserved anew', async () => {
+    const model = new PodNetworkModel()
+    await model.reserve({ key: key('a'), addresses: [] }, forever)
+    const reserved = await inOrder(model, new MemoryPending('a')).reserve({ key: key('a'), addresses: [] }, forever)
+    expect(reserved.ok && (await model.reserved(key('a')))).toBe(reserved.ok && reserved.value)
   })
 
   test('keep an ADD from succeeding while they fail', async () => {
