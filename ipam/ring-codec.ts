@@ -41,16 +41,17 @@ export function encodeDelta({ universe, seedId, items, retired }: RingDelta): Ui
   const bytes = new Uint8Array(RING_HEAD_BYTES + retired.length * RETIREMENT_BYTES + items.length * ITEM_BYTES)
   bytes.set(encodeHead({ universe, seedId }, retired.length))
   const view = new DataView(bytes.buffer)
+  const bytesOf = remembering(fromHex)
   let at = RING_HEAD_BYTES
   for (const { peer, by } of retired) {
-    bytes.set(fromHex(peer), at)
-    bytes.set(fromHex(by), at + 8)
+    bytes.set(bytesOf(peer), at)
+    bytes.set(bytesOf(by), at + 8)
     at += RETIREMENT_BYTES
   }
   for (const { token, end, owner, version, epoch } of items) {
     view.setUint32(at, token)
     view.setUint32(at + 4, end)
-    bytes.set(fromHex(owner), at + 8)
+    bytes.set(bytesOf(owner), at + 8)
     view.setUint32(at + 16, version)
     view.setUint32(at + 20, epoch)
     at += ITEM_BYTES
@@ -68,12 +69,22 @@ export function decodeDelta(bytes: Uint8Array): Result<RingDelta, GossipFault> {
   if (size > DELTA_ITEMS_MAX * ITEM_BYTES || count > DELTA_RETIRED_MAX) {
     return err({ code: 'limit', detail: `${size / ITEM_BYTES} items and ${count} retirements in a ring message` })
   }
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
+  const peerOf = remembering(peerOfNumber)
   const retired: Retirement[] = []
   for (let at = RING_HEAD_BYTES; at < start; at += RETIREMENT_BYTES) {
-    retired.push({ peer: peerAt(bytes, at), by: peerAt(bytes, at + 8) })
+    retired.push({ peer: peerOf(view.getBigUint64(at)), by: peerOf(view.getBigUint64(at + 8)) })
   }
   const items: RingItem[] = []
-  for (let at = start; at < bytes.length; at += ITEM_BYTES) items.push(decodeItem(bytes, at))
+  for (let at = start; at < bytes.length; at += ITEM_BYTES) {
+    items.push({
+      token: view.getUint32(at),
+      end: view.getUint32(at + 4),
+      owner: peerOf(view.getBigUint64(at + 8)),
+      version: view.getUint32(at + 16),
+      epoch: view.getUint32(at + 20),
+    })
+  }
   if (ring.seedId === undefined && items.length + count > 0) return malformed('items of a ring without a seed id')
   return ok({ ...ring, items, retired })
 }
@@ -103,19 +114,18 @@ export function decodeHead(bytes: Uint8Array): Result<RingHead & { readonly coun
   }
 }
 
-function decodeItem(bytes: Uint8Array, at: number): RingItem {
-  const view = new DataView(bytes.buffer, bytes.byteOffset + at, ITEM_BYTES)
-  return {
-    token: view.getUint32(0),
-    end: view.getUint32(4),
-    owner: peerAt(bytes, at + 8),
-    version: view.getUint32(16),
-    epoch: view.getUint32(20),
-  }
+function peerOfNumber(name: bigint): PeerName {
+  return parsePeerName(name.toString(16).padStart(16, '0'))
 }
 
-function peerAt(bytes: Uint8Array, at: number): PeerName {
-  return parsePeerName(toHex(bytes.subarray(at, at + 8)))
+/** Of all that a ring says most names come again and again. */
+function remembering<K, V>(compute: (key: K) => V): (key: K) => V {
+  const known = new Map<K, V>()
+  return (key) => {
+    const value = known.get(key) ?? compute(key)
+    known.set(key, value)
+    return value
+  }
 }
 
 function malformed(detail: string): { readonly ok: false; readonly error: GossipFault } {

@@ -228,44 +228,62 @@ function joinWithin(runs: readonly RingItem[], items: readonly RingItem[], fault
   return { runs: right.runs, won: join(left.won, right.won).runs }
 }
 
-/** As runs, by joining halves: the items may be in any order and overlap. */
+/** As runs. Items that nobody has tampered with are in order already; others may overlap, and are joined by halves. */
 function runsOf(items: readonly RingItem[]): readonly RingItem[] {
-  if (items.length < 2) return items
+  if (items.every(({ token }, index) => (items[index - 1]?.end ?? 0) <= token)) {
+    const runs: RingItem[] = []
+    for (const item of items) extend(runs, item, item.token, item.end)
+    return runs
+  }
   const half = items.length >>> 1
   return join(runsOf(items.slice(0, half)), runsOf(items.slice(half))).runs
 }
 
-/** The greater of both for every host number. */
+/** The greater of both for every host number: from border to border, up to the last. */
 function join(a: readonly RingItem[], b: readonly RingItem[]): Joined {
   const [runs, won]: [RingItem[], RingItem[]] = [[], []]
-  const [oursOver, theirsOver] = [upwards(a), upwards(b)]
-  const borders = [...new Set([...a, ...b].flatMap(({ token, end }) => [token, end]))].sort((x, y) => x - y)
-  for (const [index, token] of borders.entries()) {
-    const end = borders[index + 1] ?? token
-    const [ours, theirs] = [oursOver(token), theirsOver(token)]
-    const isNews = theirs !== undefined && (ours === undefined || compareStamps(theirs, ours) > 0)
-    const best = isNews ? theirs : ours
-    if (best !== undefined) extend(runs, { ...best, token, end })
-    if (isNews) extend(won, { ...theirs, token, end })
+  const [ours, theirs] = [new Walk(a), new Walk(b)]
+  let at = 0
+  for (let end = 0; end < Number.POSITIVE_INFINITY; at = end) {
+    const [mine, other] = [ours.over(at), theirs.over(at)]
+    end = Math.min(ours.borderAfter(at), theirs.borderAfter(at))
+    const isNews = other !== undefined && (mine === undefined || compareStamps(other, mine) > 0)
+    const best = isNews ? other : mine
+    if (best !== undefined) extend(runs, best, at, end)
+    if (isNews) extend(won, other, at, end)
   }
   return { runs, won }
 }
 
-/** A look-up of the run over a host number, for numbers that only go up. */
-function upwards(runs: readonly RingItem[]): (host: number) => RingItem | undefined {
-  let at = 0
-  return (host) => {
-    while ((runs[at]?.end ?? Number.POSITIVE_INFINITY) <= host) at += 1
-    const run = runs[at]
+/** Runs, looked up for host numbers that only go up. */
+class Walk {
+  readonly #runs: readonly RingItem[]
+  #index = 0
+
+  constructor(runs: readonly RingItem[]) {
+    this.#runs = runs
+  }
+
+  /** The run over `host`. */
+  over(host: number): RingItem | undefined {
+    while ((this.#runs[this.#index]?.end ?? Number.POSITIVE_INFINITY) <= host) this.#index += 1
+    const run = this.#runs[this.#index]
     return run !== undefined && run.token <= host ? run : undefined
+  }
+
+  /** Where a run begins or ends next after `host`, which `over` was asked about. */
+  borderAfter(host: number): number {
+    const run = this.#runs[this.#index]
+    if (run === undefined) return Number.POSITIVE_INFINITY
+    return run.token > host ? run.token : run.end
   }
 }
 
-/** Adds a run at the end, as part of the last one if it goes on with it. */
-function extend(runs: RingItem[], run: RingItem): void {
+/** Adds what `run` says of `token` up to `end`, as part of the last one if it goes on with it. */
+function extend(runs: RingItem[], run: RingItem, token: number, end: number): void {
   const last = runs.at(-1)
-  if (last?.end === run.token && compareStamps(last, run) === 0) runs[runs.length - 1] = { ...last, end: run.end }
-  else runs.push(run)
+  if (last?.end === token && compareStamps(last, run) === 0) runs[runs.length - 1] = { ...last, end }
+  else runs.push(run.token === token && run.end === end ? run : { ...run, token, end })
 }
 
 function joinRetired(

@@ -1,6 +1,6 @@
 /** A big ring in one process: merging, encoding, decoding, comparing. The only file of the benches that knows how rings are made. */
 
-import { emptyRing, mergeRing, type Ring, type RingItem, ringItems, type SeedId } from '../../ipam/ring.ts'
+import { emptyRing, mergeRing, type Ring, type RingItem, type RingNews, ringNews, type SeedId } from '../../ipam/ring.ts'
 import { decodeDelta, encodeDelta } from '../../ipam/ring-codec.ts'
 import { ringDigest, ringSummary } from '../../ipam/ring-digest.ts'
 import { type Cidr, cidrSize, parseCidr } from '../../mesh/base/address.ts'
@@ -48,22 +48,23 @@ export function measureRings(context: BenchContext): readonly Row[] {
 interface Scene {
   readonly ring: Ring
   /** The same, but each entry is newer. */
-  readonly newer: readonly RingItem[]
+  readonly newer: RingNews
   readonly delta: Uint8Array
 }
 
 function makeScene(): Scene {
-  const newer = itemsOf(2)
-  return { ring: ringOf(itemsOf(1)), newer, delta: encodeDelta({ universe: UNIVERSE, seedId: SEED_ID, items: newer }) }
+  const newer = newsOf(2)
+  return { ring: ringOf(newsOf(1)), newer, delta: encodeDelta({ universe: UNIVERSE, seedId: SEED_ID, ...newer }) }
 }
 
 /** Equal ranges, each peer's all over the universe: none of a peer's touch, so that they stay so many. */
-function itemsOf(version: number): readonly RingItem[] {
+function newsOf(version: number): RingNews {
   const size = Math.floor(cidrSize(UNIVERSE) / ENTRIES)
-  return Array.from({ length: ENTRIES }, (_, index) => {
+  const items = Array.from({ length: ENTRIES }, (_, index): RingItem => {
     const end = index === ENTRIES - 1 ? cidrSize(UNIVERSE) : (index + 1) * size
     return { token: index * size, end, owner: nameOf(index % PEERS), version, epoch: 0 }
   })
+  return { items, retired: [] }
 }
 
 function nameOf(index: number): PeerName {
@@ -71,9 +72,9 @@ function nameOf(index: number): PeerName {
 }
 
 /** @throws {WeftError} INPUT when it is not what was to be measured. */
-function ringOf(items: readonly RingItem[]): Ring {
-  const { ring, faults } = mergeRing(emptyRing(SEED_ID, cidrSize(UNIVERSE)), items)
-  if (faults.length > 0 || ringItems(ring).length !== ENTRIES) throw new WeftError('INPUT', 'not the ring that was to be measured')
+function ringOf(news: RingNews): Ring {
+  const { ring, faults } = mergeRing(emptyRing(SEED_ID, cidrSize(UNIVERSE)), news)
+  if (faults.length > 0 || ringNews(ring).items.length !== ENTRIES) throw new WeftError('INPUT', 'not the ring that was to be measured')
   return ring
 }
 
@@ -82,9 +83,9 @@ function pass({ ring, newer, delta }: Scene): Costs {
     merge: microseconds(() => mergeRing(ring, newer)),
     decodeAndMerge: microseconds(() => {
       const decoded = decodeDelta(delta)
-      if (decoded.ok) mergeRing(ring, decoded.value.items)
+      if (decoded.ok) mergeRing(ring, decoded.value)
     }),
-    encode: microseconds(() => encodeDelta({ universe: UNIVERSE, seedId: SEED_ID, items: newer })),
+    encode: microseconds(() => encodeDelta({ universe: UNIVERSE, seedId: SEED_ID, ...newer })),
     decode: microseconds(() => decodeDelta(delta)),
     digest: microseconds(() => ringDigest(UNIVERSE, ring)),
   }
@@ -131,13 +132,13 @@ const GO_NOTE = 'compiled code that does nothing but the loops of Weave Net’s 
 const DIGEST_NOTE = 'in place of which Weave Net encodes and sends the whole ring'
 
 function sizesOf({ ring, newer }: Scene): Sizes {
-  const encoded = (items: readonly RingItem[]): number => encodeDelta({ universe: UNIVERSE, seedId: SEED_ID, items }).length
+  const encoded = (news: RingNews): number => encodeDelta({ universe: UNIVERSE, seedId: SEED_ID, ...news }).length
   return {
     wholeBytes: encoded(newer),
     digestBytes: ringDigest(UNIVERSE, ring).length,
     summaryBytes: ringSummary(UNIVERSE, ring).length,
     // What is given, and what is left behind it.
-    grantBytes: encoded(newer.slice(0, 2)),
+    grantBytes: encoded({ items: newer.items.slice(0, 2), retired: [] }),
   }
 }
 
