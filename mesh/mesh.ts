@@ -77,6 +77,7 @@ export class Mesh implements AsyncDisposable {
       neighbours: () => this.#links.names,
       revived: (records) => this.#links.seeker.revived(records),
       reunited: (records) => this.#links.seeker.reunite(records),
+      forsaken: (name) => this.#links.challenge(name),
       changed: () => this.#onView(),
     })
     const recordOf = (name: PeerName): PeerRecord | undefined => this.#peers.get(name)
