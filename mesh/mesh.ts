@@ -77,6 +77,7 @@ export class Mesh implements AsyncDisposable {
       neighbours: () => this.#links.names,
       revived: (records) => this.#links.seeker.revived(records),
       reunited: (records) => this.#links.seeker.reunite(records),
+      forsaken: (name) => this.#links.challenge(name),
       changed: () => this.#onView(),
     })
     const recordOf = (name: PeerName): PeerRecord | undefined => this.#peers.get(name)
@@ -175,7 +176,7 @@ export class Mesh implements AsyncDisposable {
         assert(bytes.length <= GOSSIP_MESSAGE_BYTES_MAX, `a message of ${channel} fits into one of ours`)
         return this.#post.send(to, channel, bytes)
       },
-      reachable: () => this.#view.reachable(),
+      reachable: () => this.#view.reachable().filter((name) => this.#peers.get(name) !== undefined),
     }
   }
 
@@ -262,6 +263,8 @@ export class Mesh implements AsyncDisposable {
 
   #onUp(name: PeerName, outbound: boolean): void {
     this.#channels.up(name)
+    // Before anything else: no message can be sent to somebody whose record is unknown, nor be believed of him.
+    this.#sendNow(name, this.#peers.told([this.name]))
     // One of the two begins; the other's turn comes with its rounds.
     if (outbound) this.#sendDigests(name)
     // One more way to a peer that all take for alive is no news.
@@ -323,8 +326,7 @@ export class Mesh implements AsyncDisposable {
     if (code !== 'full' && code !== 'collision') return []
     const isAlive = (other: PeerName): boolean => this.#view.livenessOf(other) === 'alive'
     const names = code === 'full' ? referrals(this.#view.others, isAlive, this.#options.random) : [name]
-    const deltas = names.flatMap((one) => this.#peers.tell(one)?.delta ?? [])
-    return [{ kind: 'deltas', channel: this.#peers.channel, deltas }]
+    return [this.#peers.told(names)]
   }
 
   /** A merge has changed the records, or met one of ours that we have not made. */
@@ -338,6 +340,7 @@ export class Mesh implements AsyncDisposable {
       if (superseder !== undefined) this.#links.seeker.visit(elsewhere(superseder, { ...this.#facts, port: this.port }))
       this.#publishSoon(true)
     }
+    this.#post.recordsCame()
     this.#view.reviewSoon()
   }
 

@@ -15,6 +15,7 @@ import { err, ok, type Result } from './base/result.ts'
 import { type CryptoSuite, SIGNATURE_BYTES } from './crypto.ts'
 import type { GossipFault, GossipPart, Merged, News, Weighed } from './gossip.ts'
 import type { Identity } from './identity.ts'
+import type { ChannelMessage } from './messages.ts'
 import {
   compareRecords,
   encodeRecord,
@@ -151,6 +152,11 @@ export class Peers implements GossipPart {
   tell(key: string): News | undefined {
     const entry = this.#byName.get(key as PeerName)
     return entry === undefined ? undefined : newsOf(entry)
+  }
+
+  /** The newest records of these peers, of those that we know. */
+  told(names: readonly PeerName[]): ChannelMessage {
+    return { kind: 'deltas', channel: this.channel, deltas: names.flatMap((name) => this.tell(name)?.delta ?? []) }
   }
 
   weigh(offer: Uint8Array): Result<Weighed, GossipFault> {

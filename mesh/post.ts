@@ -2,8 +2,11 @@
  * Sends and carries parcels. Each goes to the neighbour that the shortest path begins with, loses one of its hops on
  * every connection, and never goes back where it came from; so it is gone after `HOPS_MAX` connections at most, also
  * while peers have different views of the mesh. Parcels of others get a bounded share of what we send.
+ *
+ * A parcel overtakes the record of its sender, which waits in a queue at every neighbour on the way. Who joins asks for
+ * things as soon as it knows whom to ask: so what comes from somebody unknown is held for a while.
  */
-import type { Millis, PeerName } from './base/brand.ts'
+import { type Millis, millis, type PeerName, seconds } from './base/brand.ts'
 import { type Budget, type BudgetPolicy, fullBudget, spend } from './budget.ts'
 import type { CryptoSuite } from './crypto.ts'
 import type { FaultCode } from './faults.ts'
@@ -29,7 +32,7 @@ export interface PostPorts {
 
 export interface PostStatus {
   readonly carried: number
-  /** Parcels of others that had no way on, too many hops behind them, or no budget left. */
+  /** Parcels of others that had no way on, too many hops behind them, or no budget left; and of strangers that found no room. */
   readonly dropped: number
 }
 
@@ -37,12 +40,25 @@ export interface PostStatus {
 const CARRY: BudgetPolicy = { perSecond: 64 * 1024, burst: 1024 * 1024 }
 /** Parcels of one sender that overtake each other by more than this are lost. */
 const WINDOW = 128
+/** News is everywhere sooner; and who waits for an answer waits no longer. */
+const HELD_FOR: Millis = seconds(2)
+/** Of what one neighbour brought: a few newcomers behind it, who ask one thing at a time. */
+const HELD_MAX = 16
+const HELD_BYTES_MAX: number = 64 * 1024
+
+/** A parcel of somebody whose record has not come yet. */
+interface Held {
+  readonly from: PeerName
+  readonly sealed: SealedParcel
+  readonly until: Millis
+}
 
 export class Post {
   readonly #ports: PostPorts
   /** Parcels seen of each sender, in its present life. */
   readonly #seen = new Map<PeerName, { readonly incarnation: number; readonly window: ReplayWindow }>()
   readonly #budgets = new Map<PeerName, Budget>()
+  #held: readonly Held[] = []
   #sent = 0
   #carried = 0
   #dropped = 0
@@ -76,8 +92,16 @@ export class Post {
   receive(from: PeerName, { hops, bytes }: GossipMessage & { kind: 'parcel' }): void {
     const sealed = parseParcel(bytes)
     if (!sealed.ok) this.#ports.fault(from, 'message', sealed.error)
-    else if (sealed.value.parcel.to === this.#ports.identity.name) this.#open(from, sealed.value)
+    else if (sealed.value.parcel.to === this.#ports.identity.name)
+      this.#open({ from, sealed: sealed.value, until: millis(this.#ports.now() + HELD_FOR) })
     else this.#carry(from, sealed.value.parcel.to, { kind: 'parcel', hops: hops - 1, bytes })
+  }
+
+  /** There are new records: of senders of what is held, perhaps. */
+  recordsCame(): void {
+    const [held, now] = [this.#held, this.#ports.now()]
+    this.#held = []
+    for (const item of held) if (item.until > now) this.#open(item)
   }
 
   /** A neighbour is gone. */
@@ -85,17 +109,25 @@ export class Post {
     this.#budgets.delete(name)
   }
 
-  #open(from: PeerName, sealed: SealedParcel): void {
+  #open(item: Held): void {
     const { identity, crypto, recordOf, deliver, fault } = this.#ports
-    const { parcel } = sealed
+    const { parcel } = item.sealed
+    // One for another life of ours is nobody's fault.
+    if (parcel.toIncarnation !== recordOf(identity.name)?.incarnation) return
     const sender = recordOf(parcel.from)
-    // One for another life of ours, or of a peer that we have not heard of yet: both are nobody's fault.
-    if (sender === undefined || parcel.toIncarnation !== recordOf(identity.name)?.incarnation) return
-    if (!isParcelGenuine(sealed, sender.publicKey, crypto)) {
-      fault(from, 'signature', `a parcel of ${parcel.from} that it has not signed`)
-      return
-    }
-    if (this.#isNew(parcel.from, parcel.fromIncarnation, parcel.number)) deliver(parcel.channel, parcel.body, parcel.from)
+    if (sender === undefined) this.#hold(item)
+    else if (!isParcelGenuine(item.sealed, sender.publicKey, crypto))
+      fault(item.from, 'signature', `a parcel of ${parcel.from} that it has not signed`)
+    else if (this.#isNew(parcel.from, parcel.fromIncarnation, parcel.number)) deliver(parcel.channel, parcel.body, parcel.from)
+  }
+
+  #hold(item: Held): void {
+    const now = this.#ports.now()
+    this.#held = this.#held.filter(({ until }) => until > now)
+    const same = this.#held.filter(({ from }) => from === item.from)
+    const bytes = [item, ...same].reduce((sum, { sealed }) => sum + sealed.signed.length, 0)
+    if (same.length < HELD_MAX && bytes <= HELD_BYTES_MAX) this.#held = [...this.#held, item]
+    else this.#dropped += 1
   }
 
   #isNew(from: PeerName, incarnation: number, number: number): boolean {

@@ -70,6 +70,12 @@ export class Topology {
     return this.nextHop(name) !== undefined
   }
 
+  /** It has said that it is connected with others as well, and of all these nobody says so any more. */
+  isForsaken(name: PeerName): boolean {
+    const node = this.#nodes.get(name)
+    return node?.joined.length === 0 && node.record?.neighbours.some((other) => other.name !== this.#self) === true
+  }
+
   /** Every peer that some path leads to, this one not included, nearest first. */
   reachable(): readonly PeerName[] {
     return this.#reached.map(({ name }) => name)

@@ -28,6 +28,8 @@ export interface ViewPorts {
   readonly revived: (records: readonly PeerRecord[]) => void
   /** A part of the mesh that was cut off is back, and a link into it is for us to make. */
   readonly reunited: (records: readonly PeerRecord[]) => void
+  /** All others who were connected with this neighbour of ours have given it up, and need not know that we are connected with it. */
+  readonly forsaken: (neighbour: PeerName) => void
   readonly changed: () => void
 }
 
@@ -110,10 +112,11 @@ export class View implements Disposable {
   }
 
   #review(): void {
-    const { self, peers, neighbours, clock, revived, changed } = this.#ports
+    const { self, peers, neighbours, clock, revived, forsaken, changed } = this.#ports
     this.#others = peers.list().filter(({ name }) => name !== self)
     this.#topology.update(this.#others)
-    this.#topology.search(neighbours())
+    const own = neighbours()
+    this.#topology.search(own)
     const isReachable = (name: PeerName): boolean => this.#topology.isReachable(name)
     const { doubts, changes, wakeAt } = stepLiveness(this.#doubts, { records: this.#others, isReachable }, clock.now())
     this.#doubts = doubts
@@ -124,6 +127,7 @@ export class View implements Disposable {
     if (alive.size > 0) revived(this.#others.filter(({ name }) => alive.has(name)))
     for (const { name, to } of changes) if (to === 'dead') this.#lost.add(name)
     this.#reunite(new Set([...alive].filter((name) => this.#lost.delete(name))))
+    for (const name of own) if (this.#topology.isForsaken(name)) forsaken(name)
     changed()
   }
 

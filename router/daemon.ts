@@ -306,7 +306,7 @@ function wantsOf({ config, mesh, ipam }: Parts): PassInput {
     mtuBytes: config.mtuBytes,
     ranges: ipam.ranges(),
     destinations: destinationsOf(mesh.peers(), (name) => mesh.livenessOf(name)),
-    allocations: ipam.allocations(),
+    allocations: () => ipam.allocations(),
     hostAddress: ipam.lookup(HOST_ATTACHMENT),
   }
 }

@@ -14,7 +14,7 @@ import { ensureVxlan } from './device.ts'
 import { computeFib, type Destination, podMtuBytes } from './fib.ts'
 import { vxlanMac } from './names.ts'
 import { localPods, podLinks } from './pod-links.ts'
-import { type Reconciled, reconcile } from './reconcile.ts'
+import { listAll, type Reconciled, reconcile } from './reconcile.ts'
 import { chooseUnderlay, type Underlay } from './underlay.ts'
 import { computeWants } from './wants.ts'
 
@@ -27,7 +27,8 @@ export interface PassInput {
   readonly mtuBytes: number | undefined
   readonly ranges: readonly OwnedRange[]
   readonly destinations: ReadonlyMap<PeerName, Destination>
-  readonly allocations: ReadonlyMap<AttachmentKey, Ipv4>
+  /** Asked after the look at the kernel: pods come while a pass runs, and what it finds of them must not be too much. */
+  allocations(): ReadonlyMap<AttachmentKey, Ipv4>
   /** This node's own address in the cluster, once it has one. */
   readonly hostAddress: Ipv4 | undefined
 }
@@ -54,6 +55,9 @@ export async function pass(netlink: Netlink, input: PassInput): Promise<Result<P
   const { address, mtuBytes } = underlay.value
   const vxlan = await ensureVxlan(netlink, { local: address, mac: vxlanMac(input.self), mtuBytes: podMtuBytes(mtuBytes) })
   if (!vxlan.ok) return refused(vxlan.error)
+  const listed = await listAll(netlink, vxlan.value)
+  if (!listed.ok) return refused(listed.error)
+  // After the routes, for the same reason: a link is there before the routes by it.
   const links = await listLinks(netlink)
   if (!links.ok) return refused(links.error)
   const pods = podLinks(links.value)
@@ -63,10 +67,9 @@ export async function pass(netlink: Netlink, input: PassInput): Promise<Result<P
     fib,
     vxlan: vxlan.value,
     hostAddress: input.hostAddress,
-    pods: localPods(pods, input.allocations),
+    pods: localPods(pods, input.allocations()),
   })
-  const changes = await reconcile(netlink, wants, { vxlan: vxlan.value, links: ours })
-  if (!changes.ok) return refused(changes.error)
+  const changes = await reconcile(netlink, listed.value, wants, ours)
   return ok({
     underlay: underlay.value,
     hostAddress: input.hostAddress,
@@ -74,7 +77,7 @@ export async function pass(netlink: Netlink, input: PassInput): Promise<Result<P
     pods: pods.length,
     routesWanted: wants.routes.length,
     unknownOwners: fib.unknown,
-    changes: changes.value,
+    changes,
   })
 }
 

@@ -10,6 +10,7 @@ import { addVeth, getLink, setLink } from '../kernel/link.ts'
 import type { Mac } from '../kernel/mac.ts'
 import { replaceNeighbour } from '../kernel/neigh.ts'
 import { Netlink } from '../kernel/netlink.ts'
+import { untilOperational } from '../kernel/operational.ts'
 import { replaceRoute } from '../kernel/route.ts'
 import { POD_GATEWAY, POD_GATEWAY_MAC, ROUTE_PROTOCOL } from './names.ts'
 
@@ -48,7 +49,10 @@ export async function wirePod(
   if (!inside.ok) return err(refusal(inside.error))
   if (!outside.ok) return err(refusal(outside.error))
   if (inside.value === undefined || outside.value === undefined) return err({ code: 'namespace-gone' })
-  for (const step of [...podSteps(pod, inside.value.index, wiring), ...hostSteps(netlink, outside.value.index, wiring)]) {
+  const { index } = inside.value
+  // The pod's end was set up while the host's had no carrier to offer: it drops what the pod sends until the kernel has taken the carrier in.
+  const ready: Step = () => untilOperational(() => getLink(pod, index), clock)
+  for (const step of [...podSteps(pod, index, wiring), ...hostSteps(netlink, outside.value.index, wiring), ready]) {
     if (signal.aborted) return err({ code: 'cancelled' })
     const done = await step()
     if (!done.ok) return err(refusal(done.error))

@@ -29,15 +29,16 @@ interface Step {
   run(): Promise<Result<void, KernelError>>
 }
 
-/**
- * @param scope what is ours to decide: the forwarding entries of the VXLAN device; addresses and neighbours of it and of pod links.
- * The error is that of a list: then nothing was done.
- */
-export async function reconcile(
-  netlink: Netlink,
-  wants: Wants,
-  { vxlan, links }: { readonly vxlan: number; readonly links: ReadonlySet<number> },
-): Promise<Result<Reconciled, KernelError>> {
+/** What the kernel has, of us and of others. */
+export interface Listed {
+  readonly addresses: readonly Address[]
+  readonly routes: readonly Route[]
+  readonly neighbours: readonly Neighbour[]
+  /** Of the VXLAN device. */
+  readonly forwarding: readonly FdbEntry[]
+}
+
+export async function listAll(netlink: Netlink, vxlan: number): Promise<Result<Listed, KernelError>> {
   const [addresses, routes, neighbours, forwarding] = await Promise.all([
     listAddresses(netlink),
     listRoutes(netlink, { protocol: ROUTE_PROTOCOL, table: MAIN_TABLE }),
@@ -48,28 +49,37 @@ export async function reconcile(
   if (!routes.ok) return routes
   if (!neighbours.ok) return neighbours
   if (!forwarding.ok) return forwarding
+  return ok({ addresses: addresses.value, routes: routes.value, neighbours: neighbours.value, forwarding: forwarding.value })
+}
+
+/**
+ * What is listed and not wanted is removed. So `wants` must be worked out after the list was made: what has come in between is
+ * in neither, and what was wanted then is wanted still.
+ * @param links whose addresses and neighbours are ours to decide: the VXLAN device's and those of pods.
+ */
+export async function reconcile(netlink: Netlink, listed: Listed, wants: Wants, links: ReadonlySet<number>): Promise<Reconciled> {
   const onOurs = ({ link }: { readonly link: number }): boolean => links.has(link)
   const removals: Step[] = []
   // Addresses come first: routes name them as their source. Neighbours next: routes need them to be of use.
-  const addressSteps = addressChanges(netlink, wants.addresses, addresses.value.filter(onOurs), removals)
+  const addressSteps = addressChanges(netlink, wants.addresses, listed.addresses.filter(onOurs), removals)
   const done = await settle(addressSteps)
   const neighbourSteps = neighbourChanges(
     netlink,
     wants.neighbours,
-    neighbours.value.filter((neighbour) => onOurs(neighbour) && neighbour.permanent === true),
+    listed.neighbours.filter((neighbour) => onOurs(neighbour) && neighbour.permanent === true),
     removals,
   )
-  const routeSteps = routeChanges(netlink, wants.routes, routes.value, removals)
-  const forwardingSteps = await forwardingChanges(netlink, wants.forwarding, forwarding.value)
+  const routeSteps = routeChanges(netlink, wants.routes, listed.routes, removals)
+  const forwardingSteps = await forwardingChanges(netlink, wants.forwarding, listed.forwarding)
   const [forwarded, neighboured, routed] = [await settle(forwardingSteps), await settle(neighbourSteps), await settle(routeSteps)]
   const removed = await settle(removals)
-  return ok({
+  return {
     wanted: wantedKeys(wants),
     added: [...done.succeeded, ...forwarded.succeeded, ...neighboured.succeeded, ...routed.succeeded],
     removed: removed.succeeded.length,
     routesPresent: wants.routes.length - routeSteps.length + routed.succeeded.length,
     errors: [...done.errors, ...forwarded.errors, ...neighboured.errors, ...routed.errors, ...removed.errors],
-  })
+  }
 }
 
 function addressChanges(netlink: Netlink, want: readonly Address[], have: readonly Address[], removals: Step[]): readonly Step[] {

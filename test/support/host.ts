@@ -69,7 +69,7 @@ export async function makeHost(): Promise<TestHost> {
     mtuBytes: undefined,
     ranges: ipam.ranges(),
     destinations,
-    allocations: ipam.allocations(),
+    allocations: () => ipam.allocations(),
     hostAddress: undefined,
   })
   const made = stack.move()

@@ -20,8 +20,11 @@ export interface Link {
   readonly mtuBytes: number
   /** Set up by somebody (IFF_UP). */
   readonly up: boolean
-  /** Up, and its lower layer has a carrier (IFF_LOWER_UP): packets can pass. */
-  readonly carrier: boolean
+  /**
+   * It passes packets (IF_OPER_UP). One that is up and has a carrier does not yet: the kernel takes a carrier that has come into
+   * account a little later. Never true of links without such a state (`lo`, tunnels).
+   */
+  readonly operational: boolean
   /** The bridge or the like that it is a port of. */
   readonly master: number | undefined
   /** A veth's other end, a VLAN's parent; its number counts in that one's namespace. */
@@ -89,9 +92,21 @@ export interface LinkChanges {
 
 const HEADER_BYTES = 16
 const FLAG_UP = 0x1
-const FLAG_LOWER_UP = 0x10000
+/** RFC 2863, as linux/if.h numbers it. */
+const IF_OPER_UP = 6
 
-const Attribute = { address: 1, name: 3, mtu: 4, lower: 5, master: 10, info: 18, alias: 20, netnsFd: 28, extensionMask: 29 } as const
+const Attribute = {
+  address: 1,
+  name: 3,
+  mtu: 4,
+  lower: 5,
+  master: 10,
+  operState: 16,
+  info: 18,
+  alias: 20,
+  netnsFd: 28,
+  extensionMask: 29,
+} as const
 const Info = { kind: 1, data: 2 } as const
 const VETH_PEER = 1
 const Vxlan = { id: 1, local: 4, learning: 7, port: 15, collectMetadata: 25 } as const
@@ -174,7 +189,7 @@ export function decodeLink(payload: Uint8Array): Link | undefined {
     mac: attributes.getMac(found, Attribute.address),
     mtuBytes: attributes.getU32(found, Attribute.mtu) ?? 0,
     up: (flags & FLAG_UP) !== 0,
-    carrier: (flags & FLAG_LOWER_UP) !== 0,
+    operational: attributes.getU8(found, Attribute.operState) === IF_OPER_UP,
     master: attributes.getU32(found, Attribute.master),
     lower: attributes.getU32(found, Attribute.lower),
     alias: attributes.getText(found, Attribute.alias),

@@ -46,7 +46,7 @@ describe('a veth', () => {
       mac: NEAR,
       mtuBytes: 1450,
       up: true,
-      carrier: true,
+      operational: true,
       master: undefined,
       lower: far?.ifindex,
       details: { kind: 'veth' },
@@ -109,7 +109,7 @@ test('state, MTU, address and name are changed, one or all at once', async () =>
   await using host = await makeKernelNetns()
   const { index } = await makeLinks(host.netlink, 'wp0')
   must(await setLink(host.netlink, index, { up: false }))
-  expect(await linkNamed(host.netlink, 'wp0')).toMatchObject({ up: false, carrier: false })
+  expect(await linkNamed(host.netlink, 'wp0')).toMatchObject({ up: false, operational: false })
   must(await setLink(host.netlink, index, { up: true, mtuBytes: 1300, mac: FAR, name: 'renamed' }))
   expect(await linkNamed(host.netlink, 'renamed')).toMatchObject({ index, up: true, mtuBytes: 1300, mac: FAR })
   expect(must(await getLink(host.netlink, 'wp0'))).toBeUndefined()

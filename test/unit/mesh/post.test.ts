@@ -1,7 +1,7 @@
 /** Parcels on their way: delivered once, carried on, and gone after so many connections. */
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { type Millis, millis, type PeerName, parsePeerName } from '../../../mesh/base/brand.ts'
+import { type Millis, millis, type PeerName } from '../../../mesh/base/brand.ts'
 import { seededRandom } from '../../../mesh/base/random.ts'
 import type { Identity } from '../../../mesh/identity.ts'
 import { type GossipMessage, HOPS_MAX } from '../../../mesh/messages.ts'
@@ -135,8 +135,8 @@ describe('who receives', () => {
     expect([office.delivered, office.faults]).toEqual([[1, 2].map((byte) => `ring ${byte} from ${sender}`), []])
   })
 
-  test('drops what was meant for another life of it, and what comes from somebody unknown: nobody’s fault', () => {
-    const office = received([parcelOf({ toIncarnation: 999 }), parcelOf({ from: parsePeerName('0123456789abcdef') })])
+  test('drops what was meant for another life of it: nobody’s fault', () => {
+    const office = received([parcelOf({ toIncarnation: 999 })])
     expect([office.delivered, office.faults, office.sent]).toEqual([[], [], []])
   })
 
@@ -153,6 +153,64 @@ describe('who receives', () => {
     expect([office.delivered, office.faults]).toEqual([[], [`${fault} of ${neighbour}`]])
     office.post.receive(neighbour, parcelOf())
     expect(office.delivered).toEqual([arrived])
+  })
+})
+
+describe('what comes before the record of its sender', () => {
+  const record = recordOf(identityOf(0, crypto), crypto).record
+  const other = identityOf(6, crypto).name
+
+  /** Peer 1, which has not heard of peer 0. */
+  function ignorant(messages: readonly ParcelMessage[], from = neighbour): Office {
+    const office = officeOf(1)
+    office.records.delete(sender)
+    for (const message of messages) office.post.receive(from, message)
+    return office
+  }
+
+  function hears(office: Office): void {
+    office.records.set(sender, record)
+    office.post.recordsCame()
+  }
+
+  test('is opened when that comes, in order and once', () => {
+    const bodies = [3, 1, 2].map((byte) => Uint8Array.of(byte))
+    const office = ignorant([...bodies, ...bodies].map((bytes, index) => parcelOf({ body: bytes, number: 1 + (index % 3) })))
+    office.post.recordsCame()
+    expect([office.delivered, office.faults]).toEqual([[], []])
+    hears(office)
+    hears(office)
+    expect([office.delivered, office.faults]).toEqual([[3, 1, 2].map((byte) => `ring ${byte} from ${sender}`), []])
+  })
+
+  test('is dropped when that takes too long', () => {
+    const office = ignorant([parcelOf()])
+    office.now = millis(1_999)
+    office.post.recordsCame()
+    office.post.receive(neighbour, parcelOf({ number: 2 }))
+    office.now = millis(2_000)
+    hears(office)
+    expect(office.delivered).toEqual([arrived])
+  })
+
+  test('is reported as the neighbour’s who brought it when it turns out to be forged', () => {
+    const office = ignorant([parcelOf({}, identityOf(2, crypto))])
+    expect(office.faults).toEqual([])
+    hears(office)
+    expect([office.delivered, office.faults]).toEqual([[], [`signature of ${neighbour}`]])
+  })
+
+  test('takes no more room than a neighbour’s share, which others do not lose', () => {
+    const office = ignorant(Array.from({ length: 20 }, (_, index) => parcelOf({ number: index + 1 })))
+    office.post.receive(other, parcelOf({ number: 21 }))
+    expect(office.post.status.dropped).toBe(4)
+    hears(office)
+    expect(office.delivered).toHaveLength(17)
+    const large = ignorant([1, 2, 3].map((number) => parcelOf({ number, body: new Uint8Array(30_000) })))
+    expect(large.post.status.dropped).toBe(1)
+    large.now = millis(2_000)
+    large.post.receive(neighbour, parcelOf({ number: 4, body: new Uint8Array(30_000) }))
+    expect(large.post.status.dropped).toBe(1)
   })
 })
 

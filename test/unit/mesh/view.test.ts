@@ -24,6 +24,7 @@ class Stage {
   readonly changedAt: Millis[] = []
   readonly revived: (readonly PeerName[])[] = []
   readonly reunited: (readonly PeerName[])[] = []
+  readonly forsaken: PeerName[] = []
   neighbours: readonly PeerName[] = []
   /** What chance says from now on. */
   chance = 0
@@ -38,6 +39,7 @@ class Stage {
       neighbours: () => this.neighbours,
       revived: (records) => void this.revived.push(records.map(({ name }) => name)),
       reunited: (records) => void this.reunited.push(records.map(({ name }) => name)),
+      forsaken: (name) => void this.forsaken.push(name),
       changed: () => void this.changedAt.push(this.clock.now()),
     })
   }
@@ -92,6 +94,23 @@ describe('a view', () => {
     stage.connect(1)
     expect(stage.livenessOf(1, 2)).toBe('alive,alive')
     expect(stage.revived).toEqual([[1, 2, 3].map(nameOf).sort()])
+  })
+
+  test('of a neighbour that all others have given up is one to be asked whether it lives; one that never had others is not', () => {
+    const stage = new Stage()
+    stage.tell(1, [0, 2, 3])
+    stage.tell(2, [1, 3])
+    stage.tell(3, [1, 2])
+    stage.tell(4, [0])
+    stage.connect(1, 4)
+    stage.tell(2, [3])
+    stage.connect(1, 4)
+    expect(stage.forsaken).toEqual([])
+    stage.tell(3, [2])
+    stage.connect(1, 4)
+    expect(stage.forsaken).toEqual([nameOf(1)])
+    stage.connect(4)
+    expect(stage.forsaken).toHaveLength(1)
   })
 
   test('does nothing any more once it is over', () => {

@@ -10,7 +10,7 @@ const link = (index: number, name: string, up = true, mtuBytes = 1500): Link => 
   mac: undefined,
   mtuBytes,
   up,
-  carrier: up,
+  operational: up,
   master: undefined,
   lower: undefined,
   alias: undefined,

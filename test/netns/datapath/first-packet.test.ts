@@ -1,0 +1,53 @@
+/** What a pod sends first, in the moment in which it is told that it is attached, arrives. */
+import { test } from 'vitest'
+import { parseIpv4 } from '../../../mesh/base/address.ts'
+import type { AttachRequest } from '../../../plugin/port.ts'
+import { type Fd, native } from '../../../router/kernel/native.ts'
+import { AF_INET, SOCK_DGRAM, sockaddrIn } from '../../../router/lab/probe/sockaddr.ts'
+import { makeBusy } from '../../support/busy.ts'
+import { attachRequest, makeHost } from '../../support/host.ts'
+import { makeNetns, type Netns } from '../../support/netns.ts'
+import { must } from '../../support/result.ts'
+import { until } from '../../support/until.ts'
+
+/** Of attachments that do not wait for the kernel to give the pod's link a queue a fifth and more lose the packet on a busy machine. */
+const PODS = 50
+const PORT = 5_000
+const UDP = 17
+const forever = new AbortController().signal
+
+function udp(pod: Netns): Disposable & { readonly fd: Fd } {
+  const fd = native().socket(pod.fd, AF_INET, SOCK_DGRAM, UDP)
+  return { fd, [Symbol.dispose]: () => native().close(fd) }
+}
+
+function received(fd: Fd): number | undefined {
+  const buffer = new Uint8Array(16)
+  return native().receive(fd, buffer) === undefined ? undefined : buffer[0]
+}
+
+test('a packet that a pod sends as soon as it is attached arrives at another pod', { timeout: 60_000 }, async () => {
+  await using host = await makeHost()
+  await using other = await makeNetns()
+  using first = attachRequest(other, 'other')
+  const [address] = must(await host.pods.attach(first, forever)).addresses
+  const to = sockaddrIn(parseIpv4(address?.address.replace('/32', '') ?? ''), PORT)
+  using receiver = udp(other)
+  native().bind(receiver.fd, sockaddrIn(undefined, PORT))
+  await using stack = new AsyncDisposableStack()
+  const pods: { readonly request: AttachRequest; readonly fd: Fd }[] = []
+  for (let index = 0; index < PODS; index++) {
+    const pod = stack.use(await makeNetns())
+    pods.push({ request: stack.use(attachRequest(pod, `c${index}`)), fd: stack.use(udp(pod)).fd })
+  }
+  await using _busy = makeBusy()
+  const arrived = new Set<number>()
+  for (const [index, { request, fd }] of pods.entries()) {
+    must(await host.pods.attach(request, forever))
+    native().send(fd, Uint8Array.of(index), to, [])
+  }
+  await until('the packet of every pod has arrived', () => {
+    for (let index = received(receiver.fd); index !== undefined; index = received(receiver.fd)) arrived.add(index)
+    return arrived.size === PODS ? true : undefined
+  })
+})
