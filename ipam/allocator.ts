@@ -20,8 +20,8 @@ import type { StoreError } from './store.ts'
 /**
  * Why an address was not given:
  * - `no-ring`: nobody has told us of a ring yet
- * - `exhausted`: every owner of addresses was asked and has none free
- * - `unreachable`: some owners cannot be reached or do not answer, and the others have none free
+ * - `exhausted`: every owner of addresses was asked and has none free; said at once
+ * - `unreachable`: some owners cannot be reached, do not answer or may give none now, and the others have none free
  * - `cancelled`: the caller went away, the attachment was freed meanwhile, or we are closing
  * - `store`: the allocation could not be written to disk
  * - `busy`: too many are waiting already
@@ -52,6 +52,7 @@ const WAITING_MAX = 1_024
 interface Waiting {
   readonly request: number
   readonly key: AttachmentKey
+  readonly since: Millis
   readonly deadline: Millis
 }
 
@@ -95,7 +96,7 @@ export class Allocator {
       this.#settle(request, err({ code: 'busy', text: `${WAITING_MAX} allocations are waiting already` }))
       return
     }
-    this.#waiting.set(request, { request, key, deadline: millis(now + ALLOCATE_TIMEOUT) })
+    this.#waiting.set(request, { request, key, since: now, deadline: millis(now + ALLOCATE_TIMEOUT) })
     this.#serve(now)
   }
 
@@ -167,12 +168,12 @@ export class Allocator {
       case 'ask':
         // Of another ring it would refuse what we give, and we would have lost it.
         if (message.seedId === this.#ledger.ring?.seedId) this.#answer(from, message.id)
-        else this.#send(from, { kind: 'denial', id: message.id })
+        else this.#send(from, { kind: 'denial', id: message.id, free: this.#ledger.free })
         return ok(undefined)
       case 'grant':
         return this.#granted(from, message, now)
       case 'denial':
-        this.#asking.answered(from, message.id, false, now)
+        this.#asking.answered(from, message.id, message.free === 0 ? 'none' : 'withheld', now)
         this.#ask(now)
         return ok(undefined)
       default:
@@ -225,9 +226,20 @@ export class Allocator {
   #ask(now: Millis): void {
     this.#asking.tick(now)
     if (this.#waiting.size === 0 || this.#ledger.inDoubt) return
-    const ask = this.#asking.next(this.#otherOwners(), this.#reachable(), now)
-    const seedId = this.#ledger.ring?.seedId
-    if (ask !== undefined && seedId !== undefined) this.#send(ask.peer, { kind: 'ask', id: ask.id, seedId })
+    const { ring } = this.#ledger
+    if (ring === undefined) return
+    const owners = this.#otherOwners()
+    if (ring.entries.every(({ owner }) => owner !== undefined)) this.#giveUp(this.#asking.emptySince(owners.keys()))
+    const since = [...this.#waiting.values()].at(-1)?.since
+    const ask = since === undefined ? undefined : this.#asking.next(owners, this.#reachable(), { now, since })
+    if (ask !== undefined) this.#send(ask.peer, { kind: 'ask', id: ask.id, seedId: ring.seedId })
+  }
+
+  /** Nobody has had an address since that moment: who has waited since then, or less long, waits for nothing. */
+  #giveUp(emptySince: number | undefined): void {
+    for (const { request, since } of this.#waiting.values()) {
+      if (emptySince !== undefined && since <= emptySince) this.#settle(request, err(this.#reason()))
+    }
   }
 
   #answer(from: PeerName, id: number): void {
@@ -236,7 +248,7 @@ export class Allocator {
     if (!granted.ok) this.#trouble(granted.error.text)
     const delta = granted.ok ? granted.value : undefined
     if (delta === undefined) {
-      this.#send(from, { kind: 'denial', id })
+      this.#send(from, { kind: 'denial', id, free: this.#ledger.free })
       return
     }
     this.#answers.remember(from, id, delta)
@@ -248,7 +260,7 @@ export class Allocator {
     const before = this.#ledger.free
     const merged = this.#ledger.merge(delta)
     const gained = this.#ledger.free > before
-    this.#asking.answered(from, id, gained && free > 0, now)
+    this.#asking.answered(from, id, free === 0 ? 'none' : gained ? 'more' : 'withheld', now)
     if (!merged.ok) {
       this.#ask(now)
       return merged
@@ -291,13 +303,15 @@ export class Allocator {
     if (this.#ledger.ring === undefined)
       return { code: 'no-ring', text: 'no ring of IP ranges is known yet: no other peer has told us of one' }
     if (this.#ledger.inDoubt) return { code: 'in-doubt', text: 'some of our journal is lost' }
-    const { denied, silent, unreachable: gone, open } = this.prospects()
+    const { denied, withheld, silent, unreachable: gone, open } = this.prospects()
     const parts = [
       { peers: denied, what: 'have none free' },
       { peers: [...silent, ...open], what: 'did not answer' },
-      { peers: gone, what: 'cannot be reached' },
+      { peers: withheld, what: 'have some and may not give it now' },
+      { peers: gone, what: 'own more of the range and cannot be reached' },
     ].filter(({ peers }) => peers.length > 0)
-    const text = ['no address is free here', ...parts.map(({ peers, what }) => `${namesOf(peers)} ${what}`)].join('; ')
-    return { code: gone.length + silent.length + open.length > 0 ? 'unreachable' : 'exhausted', text }
+    const code = parts.every(({ peers }) => peers === denied) ? 'exhausted' : 'unreachable'
+    const here = code === 'exhausted' ? 'range exhausted: no address is free here' : 'no address is free here'
+    return { code, text: [here, ...parts.map(({ peers, what }) => `${namesOf(peers)} ${what}`)].join('; ') }
   }
 }
