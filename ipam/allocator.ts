@@ -20,7 +20,7 @@ import type { StoreError } from './store.ts'
 /**
  * Why an address was not given:
  * - `no-ring`: nobody has told us of a ring yet
- * - `exhausted`: every owner of addresses was asked and has none free; said at once
+ * - `exhausted`: every owner of addresses was asked twice and has none free; said a quarter of a second after the call
  * - `unreachable`: some owners cannot be reached, do not answer or may give none now, and the others have none free
  * - `cancelled`: the caller went away, the attachment was freed meanwhile, or we are closing
  * - `store`: the allocation could not be written to disk
@@ -46,6 +46,11 @@ export type AllocatorEffect =
 const ALLOCATE_TIMEOUT: Millis = seconds(10)
 /** While somebody waits: how often to look for owners that became reachable, or may have space again. */
 const RETRY: Millis = seconds(1)
+/**
+ * Space that moves between two others while we ask one after the other is with neither of them. Once those who wait
+ * there have been served it rests: all are asked once more this much later, before we say that there is none.
+ */
+const SPACE_RESTS_AFTER: Millis = millis(250)
 /** Some times the most pods a node runs: whatever waits beyond these is a loop gone wild. */
 const WAITING_MAX = 1_024
 
@@ -81,8 +86,8 @@ export class Allocator {
   /** When to call `tick`, at the latest; undefined when nobody waits. */
   wakeAt(now: Millis): Millis | undefined {
     if (this.#waiting.size === 0) return undefined
-    const deadlines = [...this.#waiting.values()].map(({ deadline }) => deadline)
-    return millis(Math.min(...deadlines, this.#asking.wakeAt() ?? now + RETRY))
+    const due = [...this.#waiting.values()].map(({ since, deadline }) => (isRested(since, now) ? deadline : restedAt(since)))
+    return millis(Math.min(...due, this.#asking.wakeAt() ?? now + RETRY))
   }
 
   /** Keys that wait for an address, in order of arrival. */
@@ -230,15 +235,16 @@ export class Allocator {
     if (ring === undefined) return
     const owners = this.#otherOwners()
     if (ring.entries.every(({ owner }) => owner !== undefined)) this.#giveUp(this.#asking.emptySince(owners.keys()))
-    const since = [...this.#waiting.values()].at(-1)?.since
-    const ask = since === undefined ? undefined : this.#asking.next(owners, this.#reachable(), { now, since })
+    if (this.#waiting.size === 0) return
+    const since = [...this.#waiting.values()].map(({ since: came }) => (isRested(came, now) ? restedAt(came) : came))
+    const ask = this.#asking.next(owners, this.#reachable(), { now, since: millis(Math.max(...since)) })
     if (ask !== undefined) this.#send(ask.peer, { kind: 'ask', id: ask.id, seedId: ring.seedId })
   }
 
-  /** Nobody has had an address since that moment: who has waited since then, or less long, waits for nothing. */
+  /** Nobody had an address when asked since that moment: who has waited for long enough by then waits for nothing. */
   #giveUp(emptySince: number | undefined): void {
     for (const { request, since } of this.#waiting.values()) {
-      if (emptySince !== undefined && since <= emptySince) this.#settle(request, err(this.#reason()))
+      if (emptySince !== undefined && restedAt(since) <= emptySince) this.#settle(request, err(this.#reason()))
     }
   }
 
@@ -314,4 +320,12 @@ export class Allocator {
     const here = code === 'exhausted' ? 'range exhausted: no address is free here' : 'no address is free here'
     return { code, text: [here, ...parts.map(({ peers, what }) => `${namesOf(peers)} ${what}`)].join('; ') }
   }
+}
+
+function restedAt(since: Millis): Millis {
+  return millis(since + SPACE_RESTS_AFTER)
+}
+
+function isRested(since: Millis, now: Millis): boolean {
+  return restedAt(since) <= now
 }

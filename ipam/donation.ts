@@ -67,7 +67,7 @@ export class Asking {
 
   /**
    * The next peer to ask, and the ask's id; undefined when one is asked already, or nobody is worth it now.
-   * @param since when the last of those who wait came: who had nothing before is asked anew when nobody else is left.
+   * @param since who had nothing before this moment is asked anew when nobody else is left.
    */
   next(
     owners: ReadonlyMap<PeerName, number>,
