@@ -67,6 +67,8 @@ export class Allocator {
   readonly #asking: Asking
   readonly #answers = new Answers()
   readonly #waiting = new Map<number, Waiting>()
+  /** When it was last seen to whom to ask; a moment that has come since then has not been heeded yet. */
+  #lookedAt: Millis = millis(0)
   #effects: AllocatorEffect[] = []
 
   /** @param reachable the peers that a message can be sent to now. */
@@ -86,7 +88,7 @@ export class Allocator {
   /** When to call `tick`, at the latest; undefined when nobody waits. */
   wakeAt(now: Millis): Millis | undefined {
     if (this.#waiting.size === 0) return undefined
-    const due = [...this.#waiting.values()].map(({ since, deadline }) => (isRested(since, now) ? deadline : restedAt(since)))
+    const due = [...this.#waiting.values()].map(({ since, deadline }) => (isRested(since, this.#lookedAt) ? deadline : restedAt(since)))
     return millis(Math.min(...due, this.#asking.wakeAt() ?? now + RETRY))
   }
 
@@ -230,6 +232,7 @@ export class Allocator {
 
   #ask(now: Millis): void {
     this.#asking.tick(now)
+    this.#lookedAt = now
     if (this.#waiting.size === 0 || this.#ledger.inDoubt) return
     const { ring } = this.#ledger
     if (ring === undefined) return

@@ -10,6 +10,7 @@ import { sleep, systemClock } from '../../mesh/base/clock.ts'
 import { type Random, randomBelow } from '../../mesh/base/random.ts'
 import { listAddresses } from '../../router/kernel/addr.ts'
 import { Netlink } from '../../router/kernel/netlink.ts'
+import type { CniOutcome } from './cni-client.ts'
 import type { ClusterHost } from './lab-cluster.ts'
 import { makeNetns, type Netns } from './netns.ts'
 import { runRelay } from './relay.ts'
@@ -21,6 +22,8 @@ const RETRY: Millis = millis(50)
 const IDLE: Millis = millis(5)
 /** Of the DELs that meet no router: how many are left to the plugin's queue, as a runtime does that does not try again. */
 const QUEUED_OF_TEN = 3
+
+const NOBODY_THERE: readonly string[] = ['ECONNREFUSED', 'ENOENT']
 
 interface Place {
   readonly ns: Netns
@@ -38,7 +41,9 @@ export interface ChurnCounts {
   adds: number
   dels: number
   queued: number
-  /** ADDs and DELs whose outcome nobody learnt. */
+  /** Calls that met no router. */
+  unserved: number
+  /** Calls that a router had taken and did not answer any more. */
   lost: number
 }
 
@@ -50,10 +55,10 @@ export interface ChurnOptions {
 }
 
 export class Churn implements AsyncDisposable {
-  readonly counts: ChurnCounts = { adds: 0, dels: 0, queued: 0, lost: 0 }
+  readonly counts: ChurnCounts = { adds: 0, dels: 0, queued: 0, unserved: 0, lost: 0 }
   /** ADDs by host that ended well. */
   readonly addsOf: Map<string, number> = new Map()
-  /** Why ADDs were refused, and how often. */
+  /** Why calls were refused, and how often. */
   readonly refusals: Map<string, number> = new Map()
   /** Addresses that were given out twice. */
   readonly twice: string[] = []
@@ -141,8 +146,7 @@ export class Churn implements AsyncDisposable {
       this.#pods.set(containerId, { host: host.name, containerId, address, place })
       return
     }
-    if (outcome.kind === 'refused') this.refusals.set(outcome.msg, (this.refusals.get(outcome.msg) ?? 0) + 1)
-    else this.counts.lost += 1
+    this.#note(outcome)
     await this.#clear(host, containerId, place)
     if (!signal.aborted) await sleep(RETRY)
   }
@@ -159,11 +163,17 @@ export class Churn implements AsyncDisposable {
     for (;;) {
       const outcome = await host.cni.del({ containerId, pod: undefined })
       if (outcome.kind === 'done') break
-      this.counts.lost += 1
+      this.#note(outcome)
       if (outcome.kind === 'gone' && randomBelow(this.#random, 10) < QUEUED_OF_TEN && (await this.#queue(host, containerId, place))) return
       await sleep(RETRY)
     }
     this.#idle.get(host.name)?.push(place)
+  }
+
+  #note(outcome: CniOutcome): void {
+    if (outcome.kind === 'refused') this.refusals.set(outcome.msg, (this.refusals.get(outcome.msg) ?? 0) + 1)
+    else if (outcome.kind === 'gone' && NOBODY_THERE.includes(outcome.reason)) this.counts.unserved += 1
+    else this.counts.lost += 1
   }
 
   /** By the real plugin, which queues it while no router runs; the pod's namespace is gone then, and there is a new one. */

@@ -1,8 +1,10 @@
 /** A /24 that three hosts share and fill to the last address, with real pods: told at once, and told from owners that are away. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { z } from 'zod'
 import { type Random, randomBelow, seededRandom } from '../../../mesh/base/random.ts'
 import { mapBounded } from '../../../router/lab/bounded.ts'
 import { type CniOutcome, timed } from '../../support/cni-client.ts'
+import { testLab } from '../../support/lab.ts'
 import { type ClusterHost, type LabCluster, labCluster, provedBy } from '../../support/lab-cluster.ts'
 import { makeNetns, type Netns } from '../../support/netns.ts'
 
@@ -19,6 +21,8 @@ const CALLS_AT_ONCE = 8
 
 /** What an ADD waits for an address at most. */
 const DEADLINE_MS = 10_000
+
+const upSchema = z.object({ pods: z.array(z.object({ name: z.string(), address: z.ipv4() })) })
 
 describe('a /24 of three hosts', () => {
   const random = seededRandom(SEED)
@@ -114,6 +118,25 @@ describe('a /24 of three hosts', () => {
     const { status, stdout } = await cluster.lab.run('exec', 'a', '--', 'weft', 'ipam', 'check')
     expect([status, stdout]).toEqual([0, expect.stringMatching(/^each of the 256 addresses .* and each of the 254 /)])
   })
+})
+
+test('people see the same: `weft lab up --range`, pods until none is left, one deleted, one added', { timeout: LONG_MS }, async () => {
+  await using lab = await testLab()
+  // 30 usable addresses less three of the hosts.
+  const { pods } = upSchema.parse(await lab.json('up', '--hosts', '3', '--range', '10.32.0.0/27', '--pods', '9'))
+  expect(new Set(pods.map(({ address }) => address)).size).toBe(27)
+  const refused = await lab.run('pod add', 'a')
+  expect(refused).toMatchObject({
+    status: 1,
+    stderr: expect.stringMatching(/weft-cni ADD of pod a10 failed: .*range exhausted.*\[CNI error 11\]/),
+  })
+  await lab.json('pod del', 'b3')
+  expect(await lab.json('pod add', 'c')).toMatchObject({ address: pods.find(({ name }) => name === 'b3')?.address })
+  const { status, stdout } = await lab.run('exec', 'b', '--', 'weft', 'ipam', 'check')
+  expect([status, stdout]).toEqual([0, expect.stringMatching(/^each of the 32 addresses of 10\.32\.0\.0\/27 .* and each of the 30 /)])
+  expect((await lab.run('up', '--range', '10.32.0.1/27')).stderr).toContain(
+    "error: option '--range <cidr>' argument '10.32.0.1/27' is invalid",
+  )
 })
 
 function hostFor({ hosts }: LabCluster, random: Random): ClusterHost {
