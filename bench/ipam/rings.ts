@@ -1,6 +1,6 @@
 /** A big ring in one process: merging, encoding, decoding, comparing. The only file of the benches that knows how rings are made. */
 
-import { emptyRing, mergeRing, type Ring, type RingItem, ringItems, type SeedId } from '../../ipam/ring.ts'
+import { emptyRing, mergeRing, type Ring, type RingItem, type SeedId } from '../../ipam/ring.ts'
 import { decodeDelta, encodeDelta } from '../../ipam/ring-codec.ts'
 import { ringDigest, ringSummary } from '../../ipam/ring-digest.ts'
 import { type Cidr, cidrSize, parseCidr } from '../../mesh/base/address.ts'
@@ -54,7 +54,7 @@ interface Scene {
 
 function makeScene(): Scene {
   const newer = itemsOf(2)
-  return { ring: ringOf(itemsOf(1)), newer, delta: encodeDelta({ universe: UNIVERSE, seedId: SEED_ID, items: newer }) }
+  return { ring: ringOf(itemsOf(1)), newer, delta: encodeDelta({ universe: UNIVERSE, seedId: SEED_ID, items: newer, retired: [] }) }
 }
 
 /** Equal ranges, each peer's all over the universe: none of a peer's touch, so that they stay so many. */
@@ -72,19 +72,19 @@ function nameOf(index: number): PeerName {
 
 /** @throws {WeftError} INPUT when it is not what was to be measured. */
 function ringOf(items: readonly RingItem[]): Ring {
-  const { ring, faults } = mergeRing(emptyRing(SEED_ID, cidrSize(UNIVERSE)), items)
-  if (faults.length > 0 || ringItems(ring).length !== ENTRIES) throw new WeftError('INPUT', 'not the ring that was to be measured')
+  const { ring, faults } = mergeRing(emptyRing(SEED_ID, cidrSize(UNIVERSE)), { items, retired: [] })
+  if (faults.length > 0 || ring.entries.length !== ENTRIES) throw new WeftError('INPUT', 'not the ring that was to be measured')
   return ring
 }
 
 function pass({ ring, newer, delta }: Scene): Costs {
   return {
-    merge: microseconds(() => mergeRing(ring, newer)),
+    merge: microseconds(() => mergeRing(ring, { items: newer, retired: [] })),
     decodeAndMerge: microseconds(() => {
       const decoded = decodeDelta(delta)
-      if (decoded.ok) mergeRing(ring, decoded.value.items)
+      if (decoded.ok) mergeRing(ring, decoded.value)
     }),
-    encode: microseconds(() => encodeDelta({ universe: UNIVERSE, seedId: SEED_ID, items: newer })),
+    encode: microseconds(() => encodeDelta({ universe: UNIVERSE, seedId: SEED_ID, items: newer, retired: [] })),
     decode: microseconds(() => decodeDelta(delta)),
     digest: microseconds(() => ringDigest(UNIVERSE, ring)),
   }
@@ -131,7 +131,7 @@ const GO_NOTE = 'compiled code that does nothing but the loops of Weave Net’s 
 const DIGEST_NOTE = 'in place of which Weave Net encodes and sends the whole ring'
 
 function sizesOf({ ring, newer }: Scene): Sizes {
-  const encoded = (items: readonly RingItem[]): number => encodeDelta({ universe: UNIVERSE, seedId: SEED_ID, items }).length
+  const encoded = (items: readonly RingItem[]): number => encodeDelta({ universe: UNIVERSE, seedId: SEED_ID, items, retired: [] }).length
   return {
     wholeBytes: encoded(newer),
     digestBytes: ringDigest(UNIVERSE, ring).length,
