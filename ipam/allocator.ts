@@ -14,7 +14,7 @@ import { Answers, Asking, type Prospects } from './donation.ts'
 import type { Ledger, LedgerMerge } from './ledger.ts'
 import { encodeSpaceMessage, type SpaceMessage } from './messages.ts'
 import { namesOf } from './names.ts'
-import { ownedRanges, type Ring, type RingItem } from './ring.ts'
+import { gapsOf, ownedRanges, type Ring, type RingItem } from './ring.ts'
 import { encodeDelta, type RingDelta } from './ring-codec.ts'
 import { chunksOf } from './ring-digest.ts'
 import type { StoreError } from './store.ts'
@@ -25,8 +25,8 @@ import { hostAddress } from './universe.ts'
  * Why an address was not given:
  * - `no-ring`: nobody has told us of a ring yet
  * - `retired`: this peer's name was retired; it must join as a new peer
- * - `exhausted`: every owner of addresses was asked and has none free
- * - `unreachable`: some owners cannot be reached or do not answer, and the others have none free
+ * - `exhausted`: every owner of addresses was asked twice and has none free; said a quarter of a second after the call
+ * - `unreachable`: some owners cannot be reached, do not answer or may give none now, and the others have none free
  * - `cancelled`: the caller went away, the attachment was freed meanwhile, or we are closing
  * - `store`: the allocation could not be written to disk
  * - `busy`: too many are waiting already
@@ -51,12 +51,18 @@ export type AllocatorEffect =
 const ALLOCATE_TIMEOUT: Millis = seconds(10)
 /** While somebody waits: how often to look for owners that became reachable, or may have space again. */
 const RETRY: Millis = seconds(1)
+/**
+ * Space that moves between two others while we ask one after the other is with neither of them. Once those who wait
+ * there have been served it rests: all are asked once more this much later, before we say that there is none.
+ */
+const SPACE_RESTS_AFTER: Millis = millis(250)
 /** Some times the most pods a node runs: whatever waits beyond these is a loop gone wild. */
 const WAITING_MAX = 1_024
 
 interface Waiting {
   readonly request: number
   readonly key: AttachmentKey
+  readonly since: Millis
   readonly deadline: Millis
 }
 
@@ -75,6 +81,8 @@ export class Allocator {
   readonly #waiting = new Map<number, Waiting>()
   /** How many host numbers we owned when we asked last. */
   #sizeAtAsk = 0
+  /** When it was last seen to whom to ask; a moment that has come since then has not been heeded yet. */
+  #lookedAt: Millis = millis(0)
   #effects: AllocatorEffect[] = []
 
   constructor(ledger: Ledger, random: Random, ports: AllocatorPorts) {
@@ -93,8 +101,8 @@ export class Allocator {
   /** When to call `tick`, at the latest; undefined when nobody waits. */
   wakeAt(now: Millis): Millis | undefined {
     if (this.#waiting.size === 0) return undefined
-    const deadlines = [...this.#waiting.values()].map(({ deadline }) => deadline)
-    return millis(Math.min(...deadlines, this.#asking.wakeAt() ?? now + RETRY))
+    const due = [...this.#waiting.values()].map(({ since, deadline }) => (isRested(since, this.#lookedAt) ? deadline : restedAt(since)))
+    return millis(Math.min(...due, this.#asking.wakeAt() ?? now + RETRY))
   }
 
   /** Keys that wait for an address, in order of arrival. */
@@ -108,7 +116,7 @@ export class Allocator {
       this.#settle(request, err({ code: 'busy', text: `${WAITING_MAX} allocations are waiting already` }))
       return
     }
-    this.#waiting.set(request, { request, key, deadline: millis(now + ALLOCATE_TIMEOUT) })
+    this.#waiting.set(request, { request, key, since: now, deadline: millis(now + ALLOCATE_TIMEOUT) })
     this.serve(now)
   }
 
@@ -177,12 +185,12 @@ export class Allocator {
       case 'ask':
         // Of another ring it would refuse what we give, and we would have lost it.
         if (message.seedId === this.#ledger.ring?.seedId) this.#answer(from, message.id)
-        else this.#send(from, { kind: 'denial', id: message.id })
+        else this.#send(from, { kind: 'denial', id: message.id, free: this.#ledger.free })
         return ok(undefined)
       case 'grant':
         return this.#granted(from, message, now)
       case 'denial':
-        this.#asking.answered(from, message.id, false, now)
+        this.#asking.answered(from, message.id, message.free === 0 ? 'none' : 'withheld', now)
         this.#ask(now)
         return ok(undefined)
       default:
@@ -234,12 +242,24 @@ export class Allocator {
 
   #ask(now: Millis): void {
     this.#asking.tick(now)
-    if (this.#waiting.size === 0 || this.#ledger.inDoubt || this.#ports.isHeld()) return
-    const ask = this.#asking.next(this.#otherOwners(), this.#ports.reachable(), now)
-    const seedId = this.#ledger.ring?.seedId
-    if (ask === undefined || seedId === undefined) return
+    this.#lookedAt = now
+    const { ring } = this.#ledger
+    if (this.#waiting.size === 0 || ring === undefined || this.#ledger.inDoubt || this.#ports.isHeld()) return
+    const owners = this.#otherOwners()
+    if (isAllOwned(ring)) this.#giveUp(this.#asking.emptySince(owners.keys()))
+    if (this.#waiting.size === 0) return
+    const since = [...this.#waiting.values()].map(({ since: came }) => (isRested(came, now) ? restedAt(came) : came))
+    const ask = this.#asking.next(owners, this.#ports.reachable(), { now, since: millis(Math.max(...since)) })
+    if (ask === undefined) return
     this.#sizeAtAsk = this.#size()
-    this.#send(ask.peer, { kind: 'ask', id: ask.id, seedId })
+    this.#send(ask.peer, { kind: 'ask', id: ask.id, seedId: ring.seedId })
+  }
+
+  /** Nobody had an address when asked since that moment: who has waited for long enough by then waits for nothing. */
+  #giveUp(emptySince: number | undefined): void {
+    for (const { request, since } of this.#waiting.values()) {
+      if (emptySince !== undefined && restedAt(since) <= emptySince) this.#settle(request, err(this.#reason()))
+    }
   }
 
   #answer(from: PeerName, id: number): void {
@@ -248,7 +268,7 @@ export class Allocator {
     if (!granted.ok) this.#trouble(granted.error.text)
     const delta = granted.ok ? granted.value : undefined
     if (delta === undefined) {
-      this.#send(from, { kind: 'denial', id })
+      this.#send(from, { kind: 'denial', id, free: this.#ledger.free })
       return
     }
     this.#answers.remember(from, id, delta)
@@ -260,7 +280,7 @@ export class Allocator {
     const merged = this.#ledger.merge(delta)
     // The broadcast of the same grant may have been here before it.
     const gained = this.#size() > this.#sizeAtAsk
-    this.#asking.answered(from, id, gained && free > 0, now)
+    this.#asking.answered(from, id, free === 0 ? 'none' : gained ? 'more' : 'withheld', now)
     if (!merged.ok) {
       this.#ask(now)
       return merged
@@ -327,13 +347,28 @@ export class Allocator {
     const by = this.#ledger.retiredBy
     if (by !== undefined) return { code: 'retired', text: retirementText(this.#ledger.self, by) }
     if (this.#ledger.inDoubt) return { code: 'in-doubt', text: 'some of our journal is lost' }
-    const { denied, silent, unreachable: gone, open } = this.prospects()
+    const { denied, withheld, silent, unreachable: gone, open } = this.prospects()
     const parts = [
       { peers: denied, what: 'have none free' },
       { peers: [...silent, ...open], what: 'did not answer' },
-      { peers: gone, what: 'cannot be reached' },
+      { peers: withheld, what: 'have some and may not give it now' },
+      { peers: gone, what: 'own more of the range and cannot be reached' },
     ].filter(({ peers }) => peers.length > 0)
-    const text = ['no address is free here', ...parts.map(({ peers, what }) => `${namesOf(peers)} ${what}`)].join('; ')
-    return { code: gone.length + silent.length + open.length > 0 ? 'unreachable' : 'exhausted', text }
+    const code = parts.every(({ peers }) => peers === denied) ? 'exhausted' : 'unreachable'
+    const here = code === 'exhausted' ? 'range exhausted: no address is free here' : 'no address is free here'
+    return { code, text: [here, ...parts.map(({ peers, what }) => `${namesOf(peers)} ${what}`)].join('; ') }
   }
+}
+
+/** What is of nobody yet, or of a peer that is gone, may be somebody's soon. */
+function isAllOwned(ring: Ring): boolean {
+  return gapsOf(ring).length === 0 && ring.entries.every(({ owner }) => !ring.retired.has(owner))
+}
+
+function restedAt(since: Millis): Millis {
+  return millis(since + SPACE_RESTS_AFTER)
+}
+
+function isRested(since: Millis, now: Millis): boolean {
+  return restedAt(since) <= now
 }

@@ -30,12 +30,24 @@ const OUTCOME_REMEMBERED: Millis = seconds(60)
 /** A repeated ask comes soon or never: the oldest answers are forgotten, which costs no space. */
 const ANSWERS_MAX = 1_024
 
-type Refusal = { readonly kind: 'denied' | 'silent'; readonly at: Millis }
-type Outstanding = { readonly peer: PeerName; readonly id: number; readonly until: Millis }
+/**
+ * How an ask ended. Of one who had nothing we know when it was asked: so it cannot count against somebody who came
+ * later, when an address may have become free.
+ */
+type Refusal =
+  | { readonly kind: 'denied'; readonly at: Millis; readonly asked: Millis }
+  | { readonly kind: 'withheld' | 'silent'; readonly at: Millis }
+type Outstanding = { readonly peer: PeerName; readonly id: number; readonly asked: Millis }
+
+/** What a donor has left for the next ask: something, nothing, or something that it may not give now. */
+export type Left = 'more' | 'none' | 'withheld'
 
 /** Why there is nothing to be had: each other owner, by how it answered last. */
 export interface Prospects {
+  /** Had nothing. */
   readonly denied: readonly PeerName[]
+  /** Have some, and may not give it. */
+  readonly withheld: readonly PeerName[]
   /** Reachable, but did not answer. */
   readonly silent: readonly PeerName[]
   readonly unreachable: readonly PeerName[]
@@ -53,48 +65,69 @@ export class Asking {
     this.#random = random
   }
 
-  /** The next peer to ask, and the ask's id; undefined when one is asked already, or nobody is worth it now. */
+  /**
+   * The next peer to ask, and the ask's id; undefined when one is asked already, or nobody is worth it now.
+   * @param since who had nothing before this moment is asked anew when nobody else is left.
+   */
   next(
     owners: ReadonlyMap<PeerName, number>,
     reachable: readonly PeerName[],
-    now: Millis,
+    { now, since }: { readonly now: Millis; readonly since: Millis },
   ): { readonly peer: PeerName; readonly id: number } | undefined {
     if (this.#outstanding !== undefined) return undefined
-    const worthIt = reachable.filter((peer) => owners.has(peer) && !this.#refusedWithin(REFUSAL_REMEMBERED, peer, now))
-    const peer = this.#draw(owners, worthIt)
+    const near = reachable.filter((peer) => owners.has(peer))
+    const worthIt = near.filter((peer) => !this.#refusedWithin(REFUSAL_REMEMBERED, peer, now))
+    const peer = this.#draw(owners, worthIt) ?? this.#longestDenied(near, since)
     if (peer === undefined) return undefined
-    this.#outstanding = { peer, id: randomBelow(this.#random, 2 ** 32), until: millis(now + ANSWER_TIMEOUT) }
+    this.#outstanding = { peer, id: randomBelow(this.#random, 2 ** 32), asked: now }
     return this.#outstanding
   }
 
-  /** `peer` answered. It is skipped for a while unless `more` may be had from it. */
-  answered(peer: PeerName, id: number, more: boolean, now: Millis): void {
-    if (this.#outstanding?.peer === peer && this.#outstanding.id === id) this.#outstanding = undefined
-    if (more) this.#refusals.delete(peer)
-    else this.#refuse(peer, 'denied', now)
+  /** The moment since which each of `owners` was asked and had nothing: infinite for no owners, undefined when some had or did not say. */
+  emptySince(owners: Iterable<PeerName>): number | undefined {
+    let since = Number.POSITIVE_INFINITY
+    for (const peer of owners) {
+      const refusal = this.#refusals.get(peer)
+      if (refusal?.kind !== 'denied') return undefined
+      since = Math.min(since, refusal.asked)
+    }
+    return since
+  }
+
+  /** `peer` answered. It is skipped for a while unless more may be had from it. */
+  answered(peer: PeerName, id: number, left: Left, now: Millis): void {
+    const outstanding = this.#outstanding
+    const isAwaited = outstanding?.peer === peer && outstanding.id === id
+    if (isAwaited) this.#outstanding = undefined
+    if (left === 'more') this.#refusals.delete(peer)
+    // An answer that comes late says nothing of now.
+    else if (left === 'none' && isAwaited) this.#refusals.set(peer, { kind: 'denied', at: now, asked: outstanding.asked })
+    else this.#refusals.set(peer, { kind: 'withheld', at: now })
   }
 
   /** The ask to `peer` could not be sent. */
   unsent(peer: PeerName, now: Millis): void {
     if (this.#outstanding?.peer !== peer) return
     this.#outstanding = undefined
-    this.#refuse(peer, 'silent', now)
+    this.#refusals.set(peer, { kind: 'silent', at: now })
   }
 
   /** Gives up on a donor that is silent for too long. */
   tick(now: Millis): void {
-    if (this.#outstanding !== undefined && this.#outstanding.until <= now) this.unsent(this.#outstanding.peer, now)
+    const until = this.wakeAt()
+    if (this.#outstanding !== undefined && until !== undefined && until <= now) this.unsent(this.#outstanding.peer, now)
     for (const peer of this.#refusals.keys()) if (!this.#refusedWithin(OUTCOME_REMEMBERED, peer, now)) this.#refusals.delete(peer)
   }
 
   /** When to call `tick` for the ask's sake; undefined when none is outstanding. */
   wakeAt(): Millis | undefined {
-    return this.#outstanding?.until
+    return this.#outstanding === undefined ? undefined : millis(this.#outstanding.asked + ANSWER_TIMEOUT)
   }
 
   prospects(owners: ReadonlyMap<PeerName, number>, reachable: readonly PeerName[]): Prospects {
     const near = new Set(reachable)
-    const found = { denied: [] as PeerName[], silent: [] as PeerName[], unreachable: [] as PeerName[], open: [] as PeerName[] }
+    const none = (): PeerName[] => []
+    const found = { denied: none(), withheld: none(), silent: none(), unreachable: none(), open: none() }
     for (const peer of owners.keys()) {
       if (near.has(peer)) found[this.#refusals.get(peer)?.kind ?? 'open'].push(peer)
       else found.unreachable.push(peer)
@@ -102,13 +135,19 @@ export class Asking {
     return found
   }
 
-  #refuse(peer: PeerName, kind: Refusal['kind'], now: Millis): void {
-    this.#refusals.set(peer, { kind, at: now })
-  }
-
   #refusedWithin(period: Millis, peer: PeerName, now: Millis): boolean {
     const refusal = this.#refusals.get(peer)
     return refusal !== undefined && now < refusal.at + period
+  }
+
+  /** One after the other, so that whoever waits has soon heard of all. */
+  #longestDenied(peers: readonly PeerName[], since: Millis): PeerName | undefined {
+    let found: { readonly peer: PeerName; readonly asked: Millis } | undefined
+    for (const peer of peers) {
+      const refusal = this.#refusals.get(peer)
+      if (refusal?.kind === 'denied' && refusal.asked < (found?.asked ?? since)) found = { peer, asked: refusal.asked }
+    }
+    return found?.peer
   }
 
   #draw(weights: ReadonlyMap<PeerName, number>, peers: readonly PeerName[]): PeerName | undefined {

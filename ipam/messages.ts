@@ -3,10 +3,11 @@
  *
  *   ask:    | 1 | id 4 | seed id 8 |
  *   grant:  | 2 | id 4 | free 4 | ring delta … |
- *   denial: | 3 | id 4 |
+ *   denial: | 3 | id 4 | free 4 |
  *
  * The seed id says which ring the asker has: nobody gives away a part of his to somebody who would refuse it.
- * `free` is how many addresses the donor has left: a hint for the next choice of a donor.
+ * `free` is how many addresses the donor has left: a hint for the next choice of a donor. Who denies and has some may not
+ * give them now, as it is in doubt, cannot write, or has another ring.
  */
 import { concatBytes, fromHex, toHex } from '../mesh/base/bytes.ts'
 import { err, ok, type Result, unreachable } from '../mesh/base/result.ts'
@@ -17,19 +18,22 @@ import { decodeDelta, encodeDelta, type RingDelta } from './ring-codec.ts'
 export type SpaceMessage =
   | { readonly kind: 'ask'; readonly id: number; readonly seedId: SeedId }
   | { readonly kind: 'grant'; readonly id: number; readonly free: number; readonly delta: RingDelta }
-  | { readonly kind: 'denial'; readonly id: number }
+  | { readonly kind: 'denial'; readonly id: number; readonly free: number }
 
 const Kind = { ask: 1, grant: 2, denial: 3 } as const
 const HEAD_BYTES = 5
 const ASK_BYTES = 13
 const GRANT_HEAD_BYTES = 9
+const DENIAL_BYTES = 9
+
+const LEAST_BYTES: Readonly<Record<number, number>> = { [Kind.ask]: ASK_BYTES, [Kind.grant]: GRANT_HEAD_BYTES, [Kind.denial]: DENIAL_BYTES }
 
 export function encodeSpaceMessage(message: SpaceMessage): Uint8Array {
   switch (message.kind) {
     case 'ask':
       return concatBytes([head(message.kind, [message.id]), fromHex(message.seedId)])
     case 'denial':
-      return head(message.kind, [message.id])
+      return head(message.kind, [message.id, message.free])
     case 'grant':
       return concatBytes([head(message.kind, [message.id, message.free]), encodeDelta(message.delta)])
     default:
@@ -39,8 +43,7 @@ export function encodeSpaceMessage(message: SpaceMessage): Uint8Array {
 
 export function decodeSpaceMessage(bytes: Uint8Array): Result<SpaceMessage, GossipFault> {
   const kind = bytes[0]
-  const least = kind === Kind.grant ? GRANT_HEAD_BYTES : kind === Kind.ask ? ASK_BYTES : HEAD_BYTES
-  if (bytes.length < least) return malformed(`a message about space of ${bytes.length} bytes`)
+  if (bytes.length < (LEAST_BYTES[kind ?? 0] ?? HEAD_BYTES)) return malformed(`a message about space of ${bytes.length} bytes`)
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
   const id = view.getUint32(1)
   switch (kind) {
@@ -51,7 +54,7 @@ export function decodeSpaceMessage(bytes: Uint8Array): Result<SpaceMessage, Goss
       return delta.ok ? ok({ kind: 'grant', id, free: view.getUint32(HEAD_BYTES), delta: delta.value }) : delta
     }
     case Kind.denial:
-      return ok({ kind: 'denial', id })
+      return ok({ kind: 'denial', id, free: view.getUint32(HEAD_BYTES) })
     default:
       return malformed(`a message about space of kind ${kind}`)
   }

@@ -123,8 +123,8 @@ function statusText(ledger: Ledger, allocator: Allocator, bootstrap: Bootstrap):
   if (ledger.inDoubt) return 'waiting to hear from other peers what became of our IP ranges'
   if (ledger.ring === undefined) return bootstrap.headline()
   if (allocator.pending().length === 0) return 'ready'
-  const { denied, silent, unreachable, open } = allocator.prospects()
-  const onlyUnreachable = unreachable.length > 0 && denied.length + silent.length + open.length === 0
+  const { denied, withheld, silent, unreachable, open } = allocator.prospects()
+  const onlyUnreachable = unreachable.length > 0 && [denied, withheld, silent, open].every((peers) => peers.length === 0)
   return onlyUnreachable
     ? "all IP ranges owned by unreachable peers - use 'rmpeer' if they are dead"
     : 'waiting for IP(s) to become available'

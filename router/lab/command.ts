@@ -2,7 +2,8 @@
 import { access, constants } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { Command, InvalidArgumentError } from 'commander'
-import { WeftError } from '../../mesh/base/errors.ts'
+import { type Cidr, parseCidr } from '../../mesh/base/address.ts'
+import { describeError, WeftError } from '../../mesh/base/errors.ts'
 import type { CliIo } from '../cli/io.ts'
 import { addPodTo, check, cut, deletePodOf, down, heal, kill, list, searchPath, start, status, up } from './actions.ts'
 import { labNames } from './cleanup.ts'
@@ -41,13 +42,15 @@ function upCommand(io: CliIo): Command {
     readonly hosts: number
     readonly pods: number
     readonly mtu: number
+    readonly range?: Cidr
   }
   return labOptions('up', 'build a lab: hosts, routers, pods')
     .option('--hosts <number>', `1 to ${HOSTS_MAX}`, whole(1, HOSTS_MAX), 3)
     .option('--pods <number>', `pods on each host, 0 to ${PODS_PER_HOST_MAX}`, whole(0, PODS_PER_HOST_MAX), 2)
     .option('--mtu <bytes>', 'MTU of the network between the hosts', whole(MTU_BYTES_MIN, MTU_BYTES_MAX), 1_500)
-    .action(async ({ name, json, hosts, pods, mtu }: UpOptions) => {
-      const built = await up(io, { name, hosts, podsPerHost: pods, mtuBytes: mtu })
+    .option('--range <cidr>', 'what pods get their addresses from; 10.32.0.0/12 unless given', parseRange)
+    .action(async ({ name, json, hosts, pods, mtu, range }: UpOptions) => {
+      const built = await up(io, { name, hosts, podsPerHost: pods, mtuBytes: mtu, range })
       io.out(json ? renderJson(membersDocument(built.lab, built.pods)) : renderUp(built))
     })
 }
@@ -183,6 +186,15 @@ function labOptions(command: string, description: string): Command {
 
 function nameOption(command: Command, fallback = 'lab'): Command {
   return command.option('--name <lab>', 'which lab', (text) => parseLabName(text), parseLabName(fallback))
+}
+
+/** Whether pods can get addresses from it the routers say. */
+function parseRange(text: string): Cidr {
+  try {
+    return parseCidr(text)
+  } catch (error) {
+    throw new InvalidArgumentError(describeError(error))
+  }
 }
 
 function whole(min: number, max: number): (text: string) => number {

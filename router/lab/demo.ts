@@ -21,7 +21,7 @@ export async function runDemo(io: CliIo, { name, keep }: DemoOptions): Promise<v
   io.out(
     `A cluster of ${HOSTS} hosts with ${PODS_PER_HOST} pods each: network namespaces on this machine, real routers, the real CNI plugin.\n\n`,
   )
-  const { lab, pods } = await up(io, { name, hosts: HOSTS, podsPerHost: PODS_PER_HOST, mtuBytes: MTU_BYTES })
+  const { lab, pods } = await up(io, { name, hosts: HOSTS, podsPerHost: PODS_PER_HOST, mtuBytes: MTU_BYTES, range: undefined })
   try {
     io.out(`Hosts, their addresses, and their pods:\n\n${renderMembers(lab, pods)}\n`)
     await showStatus(io, name)

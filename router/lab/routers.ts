@@ -89,6 +89,7 @@ function routerArguments(lab: LabState, host: LabHost): readonly string[] {
   return [
     ...['--state-dir', state, '--run-dir', run, '--nickname', host.name],
     ...['--ipam-init', `seed=${lab.hosts.map(({ peer: name }) => name).join(',')}`],
+    ...(lab.range === undefined ? [] : ['--ipalloc-range', lab.range]),
     ...(peer === undefined ? [] : [peer.address]),
   ]
 }

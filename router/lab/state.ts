@@ -22,6 +22,8 @@ export interface LabState {
   readonly phase: 'building' | 'ready'
   /** Of the network between the hosts. */
   readonly mtuBytes: number
+  /** The routers' --ipalloc-range; absent for their default. */
+  readonly range?: string | undefined
   readonly hosts: readonly LabHost[]
   readonly cuts: readonly Cut[]
 }
@@ -77,6 +79,7 @@ const labSchema: z.ZodType<LabState> = z.strictObject({
   name: labName,
   phase: z.enum(['building', 'ready']),
   mtuBytes: z.int().min(MTU_BYTES_MIN).max(MTU_BYTES_MAX),
+  range: z.cidrv4().optional(),
   hosts: z
     .array(z.strictObject({ name: hostName, address: z.ipv4(), peer: peerName }))
     .min(1)

@@ -1,7 +1,7 @@
 /** Builds a lab: directories and identities, namespaces and cables, routers, pods. */
 import { chmod, mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { formatIpv4 } from '../../mesh/base/address.ts'
+import { type Cidr, formatCidr, formatIpv4 } from '../../mesh/base/address.ts'
 import { describeError, WeftError } from '../../mesh/base/errors.ts'
 import { loadCrypto } from '../../mesh/crypto.ts'
 import { loadOrCreateIdentity } from '../../mesh/identity-file.ts'
@@ -28,6 +28,8 @@ export interface LabPlan {
   readonly hosts: number
   readonly podsPerHost: number
   readonly mtuBytes: number
+  /** That pods get their addresses from; the routers' default when undefined. */
+  readonly range: Cidr | undefined
 }
 
 export interface BuiltLab {
@@ -69,10 +71,10 @@ async function refuseIfUp(name: LabName): Promise<void> {
 }
 
 async function build(plan: LabPlan, ports: LabPorts): Promise<BuiltLab> {
-  const { name, mtuBytes } = plan
+  const { name, mtuBytes, range } = plan
   ports.step(`lab ${name}: making ${counted(plan.hosts, 'host')}`)
   const hosts = await makeHosts(plan, ports)
-  const lab: LabState = { version: 1, name, phase: 'building', mtuBytes, hosts, cuts: [] }
+  const lab: LabState = { version: 1, name, phase: 'building', mtuBytes, ...(range && { range: formatCidr(range) }), hosts, cuts: [] }
   await saveLab(lab)
   await makeUnderlay({ lab: name, mtuBytes, hosts }, ports.clock)
   ports.step(`lab ${name}: starting ${counted(plan.hosts, 'router')}`)

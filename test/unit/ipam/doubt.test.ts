@@ -62,7 +62,7 @@ describe('a grant that was lost', () => {
     await group.pass(seconds(9))
     expect([ranges(ipam), group.sent.filter((message) => message.startsWith('a→c 2'))]).toEqual(['a:0-0', []])
     await group.pass(seconds(2))
-    expect(await refused).toBe('exhausted')
+    expect(await refused).toBe('unreachable')
     expect(ranges(b)).toBe('a:0-128 b:128-0')
   })
 

@@ -5,8 +5,8 @@ import { attachmentKey } from '../../../ipam/attachment.ts'
 import type { Ipam } from '../../../ipam/ipam.ts'
 import { decodeSpaceMessage, encodeSpaceMessage } from '../../../ipam/messages.ts'
 import { seedIdOf } from '../../../ipam/seed.ts'
-import { type Ipv4, parseCidr } from '../../../mesh/base/address.ts'
-import { seconds } from '../../../mesh/base/brand.ts'
+import { formatIpv4, type Ipv4, parseCidr } from '../../../mesh/base/address.ts'
+import { millis, seconds } from '../../../mesh/base/brand.ts'
 import type { Result } from '../../../mesh/base/result.ts'
 import { allocate, key, peer, ranges, SEED_ID, told } from '../../support/ipam.ts'
 import { IpamGroup } from '../../support/ipam-group.ts'
@@ -232,20 +232,73 @@ describe('an allocation that cannot be', () => {
     for (let number = 0; number < 6; number++) expect(await allocateInTime(group, a.ipam, number)).toMatch(/^10/)
     const waiting = b.ipam.allocate(key(9), NEVER)
     expect([b.ipam.status().status, b.ipam.status().pending]).toEqual(['waiting for IP(s) to become available', ['pod-9/eth0']])
-    expect(await fate(waiting, group)).toEqual({ code: 'exhausted', text: `no address is free here; ${peer('a')} have none free` })
+    expect(await fate(waiting, group)).toEqual({
+      code: 'exhausted',
+      text: `range exhausted: no address is free here; ${peer('a')} have none free`,
+    })
   })
 
-  test('is served when an address becomes free meanwhile, here or elsewhere', async () => {
+  test('as all addresses are used fails after two rounds of asking, each time anew, and is served at once when one was freed', async () => {
+    const group = new IpamGroup('10.32.0.0/28')
+    const [a, b, c] = ['a', 'b', 'c'].map((letter) => group.join(letter, 'seed=a,b,c').ipam)
+    if (a === undefined || b === undefined || c === undefined) throw new Error('three peers')
+    for (let number = 0; number < 14; number++) expect(await allocateInTime(group, a, number)).toMatch(/^10/)
+    for (const [round, ipam] of [b, c, a, b].entries()) {
+      const asked = group.sent.length
+      const waiting = allocate(ipam, 20 + round)
+      await group.pass(millis(250))
+      expect(await waiting).toBe('exhausted')
+      // Two others, twice, and their answers.
+      expect(group.sent.length - asked).toBeLessThanOrEqual(8)
+      await group.pass(millis(100))
+      const owner = b.lookup(key(round)) === undefined ? a : b
+      const freed = await owner.free(key(round))
+      await group.pass(millis(100))
+      const served = allocate(c, round + 30)
+      await group.pass()
+      expect(await served).toBe(freed === undefined ? undefined : formatIpv4(freed))
+    }
+  })
+
+  test('as space moves between two others while it asks them is found where it has come to rest', async () => {
+    const group = new IpamGroup('10.32.0.0/28')
+    const [a, b, c] = ['a', 'b', 'c'].map((letter) => group.join(letter, 'seed=a,b,c').ipam)
+    if (a === undefined || b === undefined || c === undefined) throw new Error('three peers')
+    for (let number = 0; number < 14; number++) await allocateInTime(group, a, number)
+    const waiting = allocate(b, 20)
+    await group.pass()
+    // Both others have said that they have none.
+    expect(b.status().pending).toHaveLength(1)
+    await a.free(key(1))
+    await group.pass(millis(250))
+    expect(await waiting).toMatch(/^10/)
+  })
+
+  test('as who has some may not give it now waits for it, and says who that is', async () => {
+    const group = new IpamGroup('10.32.0.0/28')
+    const { ipam } = group.join('a', 'seed=b')
+    const b = group.join('b', 'seed=b')
+    group.gossip()
+    b.disk.fault = () => {
+      throw new Error('no room')
+    }
+    expect(await fate(ipam.allocate(key(1), NEVER), group)).toEqual({
+      code: 'unreachable',
+      text: `no address is free here; ${peer('b')} have some and may not give it now`,
+    })
+  })
+
+  test('as an owner is away is served when an address becomes free meanwhile, here or elsewhere', async () => {
     const group = new IpamGroup('10.32.0.0/29')
-    const [a, b] = [group.join('a', 'seed=a,b'), group.join('b', 'seed=a,b')]
-    for (let number = 0; number < 6; number++) await allocateInTime(group, a.ipam, number)
+    const [a, b] = [group.join('a', 'seed=a,b,c'), group.join('b', 'seed=a,b,c')]
+    for (let number = 0; number < 3; number++) await allocateInTime(group, a.ipam, number)
     const [here, elsewhere] = [allocate(a.ipam, 8), allocate(b.ipam, 9)]
     await group.pass(seconds(1))
     await a.ipam.free(key(0))
     expect(await here).toBe('10.32.0.1')
-    await a.ipam.free(key(1))
+    const freed = await a.ipam.free(key(1))
     await group.pass(seconds(6))
-    expect(await elsewhere).toBe('10.32.0.2')
+    expect(await elsewhere).toBe(freed === undefined ? undefined : formatIpv4(freed))
   })
 
   test('as the owners cannot be reached or do not answer says so', async () => {
@@ -258,13 +311,13 @@ describe('an allocation that cannot be', () => {
     expect(ipam.status().status).toBe("all IP ranges owned by unreachable peers - use 'rmpeer' if they are dead")
     expect(await fate(waiting, group)).toEqual({
       code: 'unreachable',
-      text: `no address is free here; ${peer('a')}, ${peer('b')} cannot be reached`,
+      text: `no address is free here; ${peer('a')}, ${peer('b')} own more of the range and cannot be reached`,
     })
     group.gone.delete(peer('a'))
     group.deaf.add(peer('a'))
     expect(await fate(ipam.allocate(key(2), NEVER), group)).toEqual({
       code: 'unreachable',
-      text: `no address is free here; ${peer('a')} did not answer; ${peer('b')} cannot be reached`,
+      text: `no address is free here; ${peer('a')} did not answer; ${peer('b')} own more of the range and cannot be reached`,
     })
   })
 

@@ -123,7 +123,7 @@ test('messages about space come back as they went', () => {
     fc.property(number, number, (id, free) => {
       for (const message of [
         { kind: 'ask', id, seedId: SEED_ID },
-        { kind: 'denial', id },
+        { kind: 'denial', id, free },
         { kind: 'grant', id, free, delta },
       ] as const) {
         expect(decodeSpaceMessage(encodeSpaceMessage(message))).toEqual({ ok: true, value: message })

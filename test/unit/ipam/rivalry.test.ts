@@ -62,7 +62,7 @@ describe('two rings that meet', () => {
     for (let number = 0; number < 12; number++) asked.push(allocate(c.ipam, number))
     await talk(group, seconds(12))
     expect(group.sent).toContain('c→a 1')
-    expect((await Promise.all(asked)).filter((answer) => answer === 'exhausted')).toHaveLength(5)
+    expect((await Promise.all(asked)).filter((answer) => answer === 'unreachable')).toHaveLength(5)
     c.ipam.part.receive(encodeClaim({ kind: 'claim', seedId: seedIdOf(universe, [peer('a')]), hosts: [1] }), peer('a'))
     a.ipam.part.receive(encodeClaim({ kind: 'claim', seedId: seedIdOf(universe, [peer('a')]), hosts: [1] }), peer('c'))
     await group.pass()
