@@ -12,7 +12,7 @@ import type { AttachmentKey } from './attachment.ts'
 import { type ClaimMessage, encodeClaim } from './claims.ts'
 import { Answers, Asking, type Prospects } from './donation.ts'
 import type { Ledger, LedgerMerge } from './ledger.ts'
-import { encodeSpaceMessage, type SpaceMessage } from './messages.ts'
+import { encodeSpaceMessage, FREE_UNKNOWN, type SpaceMessage } from './messages.ts'
 import { namesOf } from './names.ts'
 import { gapsOf, ownedRanges, type Ring, type RingItem } from './ring.ts'
 import { encodeDelta, type RingDelta } from './ring-codec.ts'
@@ -26,7 +26,7 @@ import { hostAddress } from './universe.ts'
  * - `no-ring`: nobody has told us of a ring yet
  * - `retired`: this peer's name was retired; it must join as a new peer
  * - `exhausted`: every owner of addresses was asked twice and has none free; said a quarter of a second after the call
- * - `unreachable`: some owners cannot be reached, do not answer or may give none now, and the others have none free
+ * - `unreachable`: some owners cannot be reached, do not answer or cannot give any now, and the others have none free
  * - `cancelled`: the caller went away, the attachment was freed meanwhile, or we are closing
  * - `store`: the allocation could not be written to disk
  * - `busy`: too many are waiting already
@@ -185,7 +185,7 @@ export class Allocator {
       case 'ask':
         // Of another ring it would refuse what we give, and we would have lost it.
         if (message.seedId === this.#ledger.ring?.seedId) this.#answer(from, message.id)
-        else this.#send(from, { kind: 'denial', id: message.id, free: this.#ledger.free })
+        else this.#send(from, { kind: 'denial', id: message.id, free: FREE_UNKNOWN })
         return ok(undefined)
       case 'grant':
         return this.#granted(from, message, now)
@@ -268,7 +268,7 @@ export class Allocator {
     if (!granted.ok) this.#trouble(granted.error.text)
     const delta = granted.ok ? granted.value : undefined
     if (delta === undefined) {
-      this.#send(from, { kind: 'denial', id, free: this.#ledger.free })
+      this.#send(from, { kind: 'denial', id, free: this.#ledger.inDoubt ? FREE_UNKNOWN : this.#ledger.free })
       return
     }
     this.#answers.remember(from, id, delta)
@@ -351,7 +351,7 @@ export class Allocator {
     const parts = [
       { peers: denied, what: 'have none free' },
       { peers: [...silent, ...open], what: 'did not answer' },
-      { peers: withheld, what: 'have some and may not give it now' },
+      { peers: withheld, what: 'may have some and cannot give it now' },
       { peers: gone, what: 'own more of the range and cannot be reached' },
     ].filter(({ peers }) => peers.length > 0)
     const code = parts.every(({ peers }) => peers === denied) ? 'exhausted' : 'unreachable'

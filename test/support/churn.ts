@@ -15,6 +15,7 @@ import type { ClusterHost } from './lab-cluster.ts'
 import { makeNetns, type Netns } from './netns.ts'
 import { runRelay } from './relay.ts'
 import { must } from './result.ts'
+import { until } from './until.ts'
 
 /** Of each host at a time. */
 const CALLS_AT_ONCE = 4
@@ -109,6 +110,26 @@ export class Churn implements AsyncDisposable {
     await this.#running
   }
 
+  /**
+   * Pods of a host whose router is dead go without a DEL, as when the runtime's memory is lost too: their namespaces are
+   * removed, and the router has to find out when it starts. @returns how many there were.
+   */
+  async abandon(host: ClusterHost, count: number): Promise<number> {
+    const lost = this.pods.filter((pod) => pod.host === host.name).slice(0, count)
+    for (const { containerId, address } of lost) {
+      this.#pods.delete(containerId)
+      this.#holders.delete(address)
+    }
+    for (const { place } of lost) await this.#replace(host.name, place)
+    // The kernel takes a namespace down some time after it has lost its name.
+    const keys = lost.map(({ containerId }) => `${containerId}/eth0`)
+    await until('their links are gone', async () => {
+      const left = await host.podsInKernel()
+      return keys.some((key) => left.has(key)) ? undefined : true
+    })
+    return lost.length
+  }
+
   /** The addresses of all namespaces of pods, as the kernel has them: by attachment, and of those that should have none. */
   async addresses(): Promise<{ readonly ofPods: ReadonlyMap<string, string>; readonly stray: readonly string[] }> {
     const ofPods = new Map<string, string>()
@@ -183,9 +204,13 @@ export class Churn implements AsyncDisposable {
     const run = await runRelay({ env: { ...env, ...where }, stdin: '{"cniVersion":"1.0.0","name":"weft","type":"weft-cni"}' })
     if (run.exitCode !== 0) return false
     this.counts.queued += 1
-    await place.ns[Symbol.asyncDispose]()
-    this.#idle.get(host.name)?.push(await this.#place())
+    await this.#replace(host.name, place)
     return true
+  }
+
+  async #replace(host: string, place: Place): Promise<void> {
+    await place.ns[Symbol.asyncDispose]()
+    this.#idle.get(host)?.push(await this.#place())
   }
 
   async #place(): Promise<Place> {

@@ -17,6 +17,9 @@ const RANGE = '10.32.0.0/26'
 const PODS = 42
 const PODS_OF_A_HOST = 30
 
+/** Of the pods of a router that is dead: how many go without a DEL. */
+const ABANDONED_MAX = 2
+
 const ALIVE_MS_MAX = 800
 const DEAD_MS_MAX = 300
 const STARTING_MS_MAX = 600
@@ -28,10 +31,11 @@ function shares(random: Random, hosts: readonly ClusterHost[]): ReadonlyMap<stri
   return new Map(hosts.map(({ name }, index) => [name, index === busy ? many : Math.floor((PODS - many) / (hosts.length - 1))]))
 }
 
-/** Kills it, some time, also while it starts. @returns how many times. */
-async function killAndStart(victim: ClusterHost, random: Random): Promise<number> {
+/** Kills it, some time, also while it starts. @returns how many times, and how many pods went without a DEL. */
+async function killAndStart(victim: ClusterHost, churn: Churn, random: Random): Promise<readonly [number, number]> {
   let kills = 1
   await victim.kill()
+  const abandoned = await churn.abandon(victim, randomBelow(random, ABANDONED_MAX + 1))
   await sleep(millis(randomBelow(random, DEAD_MS_MAX)))
   for (; randomBelow(random, 5) === 0; kills++) {
     const starting = victim.start().catch(() => undefined)
@@ -42,10 +46,10 @@ async function killAndStart(victim: ClusterHost, random: Random): Promise<number
     )
     await starting
     // It was not even there to be killed, and has started meanwhile.
-    if (!isDead) return kills
+    if (!isDead) return [kills, abandoned]
   }
   await victim.start()
-  return kills
+  return [kills, abandoned]
 }
 
 test(`${ROUNDS} times kill -9 of a router under churn`, { timeout: LONG_MS }, async () => {
@@ -53,7 +57,7 @@ test(`${ROUNDS} times kill -9 of a router under churn`, { timeout: LONG_MS }, as
   const random = seededRandom(SEED)
   const { hosts } = cluster
   await using churn = await Churn.make({ hosts, random, places: PODS_OF_A_HOST })
-  let [kills, settledMsMax, provedMsMax, startMsMax] = [0, 0, 0, 0]
+  let [kills, abandoned, settledMsMax, provedMsMax, startMsMax] = [0, 0, 0, 0, 0]
   for (let round = 0; round < ROUNDS; round++) {
     for (const [name, target] of shares(random, hosts)) churn.targets.set(name, target)
     churn.resume()
@@ -62,7 +66,9 @@ test(`${ROUNDS} times kill -9 of a router under churn`, { timeout: LONG_MS }, as
     const prover = hosts[randomBelow(random, hosts.length)]
     if (victim === undefined || prover === undefined) throw new Error('three hosts')
     const start = systemClock.now()
-    kills += await killAndStart(victim, random)
+    const [times, lost] = await killAndStart(victim, churn, random)
+    kills += times
+    abandoned += lost
     startMsMax = Math.max(startMsMax, systemClock.now() - start)
     await churn.pause()
     const { settledMs, provedMs } = await audit(hosts, churn, prover)
@@ -72,11 +78,21 @@ test(`${ROUNDS} times kill -9 of a router under churn`, { timeout: LONG_MS }, as
   const { status, stdout } = await cluster.lab.run('exec', 'b', '--', 'weft', 'ipam', 'check')
   expect([status, stdout]).toEqual([0, expect.stringContaining('each of the 64 addresses of 10.32.0.0/26 has one owner')])
   expect(kills).toBeGreaterThanOrEqual(ROUNDS)
+  expect(abandoned).toBeGreaterThan(0)
   expect(churn.counts.adds).toBeGreaterThan(ROUNDS)
   // Space has moved, so that kills have met donations too.
   const { entries } = (await hosts[0]?.snapshot())?.ipam ?? { entries: [] }
   const versions = entries.reduce((sum, { version }) => sum + version, 0)
   expect(versions).toBeGreaterThan(hosts.length + ROUNDS / 2)
-  const figures = { rounds: ROUNDS, seed: SEED, kills, ...churn.counts, refusals: [...churn.refusals], entries: entries.length, versions }
+  const figures = {
+    rounds: ROUNDS,
+    seed: SEED,
+    kills,
+    abandoned,
+    ...churn.counts,
+    refusals: [...churn.refusals],
+    entries: entries.length,
+    versions,
+  }
   process.stdout.write(`${JSON.stringify({ ...figures, settledMsMax, provedMsMax, startMsMax }, undefined, 2)}\n`)
 })
