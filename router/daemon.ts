@@ -115,7 +115,7 @@ async function startRouter({ config, targets, log }: Life, yields: (to: Ip) => v
       log,
       addresses: addressesOf(underlay.address, config),
       mtuBytes: underlay.mtuBytes,
-      zone: undefined,
+      zone: config.zone,
     }),
   )
   ipam.attach(mesh.register(ipam.part), () => mesh.peers().map(({ name }) => name))

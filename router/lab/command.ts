@@ -1,29 +1,28 @@
 /** `weft lab …`: the command line of the lab. */
 import { access, constants } from 'node:fs/promises'
 import { dirname } from 'node:path'
-import { Command, InvalidArgumentError } from 'commander'
+import { Command, Option } from 'commander'
 import { WeftError } from '../../mesh/base/errors.ts'
 import type { CliIo } from '../cli/io.ts'
-import { addPodTo, check, cut, deletePodOf, down, heal, kill, list, searchPath, start, status, up } from './actions.ts'
+import { addPodTo, check, deletePodOf, down, kill, list as listLabs, searchPath, start, status, up } from './actions.ts'
 import { labNames } from './cleanup.ts'
 import { runDemo } from './demo.ts'
 import { execIn } from './exec.ts'
 import { memberNamed, openLab } from './lab.ts'
 import { renderMatrix } from './matrix.ts'
-import { HOSTS_MAX, type LabName, PODS_PER_HOST_MAX, parseLabName } from './names.ts'
+import { HOSTS_MAX, type LabName, PODS_PER_HOST_MAX, UNDERLAYS, type UnderlayKind } from './names.ts'
+import { type LabOptions, labOptions, list, nameOption, orInvalid, whole } from './options.ts'
 import { LABS_DIRECTORY } from './paths.ts'
-import { membersDocument, podDocument, renderCutList, renderJson, renderList, renderStatusOf, renderUp, statusDocument } from './render.ts'
+import { membersDocument, podDocument, renderJson, renderList, renderStatusOf, renderUp, statusDocument } from './render.ts'
 import { MTU_BYTES_MAX, MTU_BYTES_MIN } from './state.ts'
-
-interface LabOptions {
-  readonly name: LabName
-  readonly json?: boolean
-}
+import { underlayCommands } from './underlay-commands.ts'
+import { DEFAULT_MTU_BYTES, DEFAULT_ZONE, parseZone } from './up.ts'
 
 export function labCommand(io: CliIo): Command {
   const lab = new Command('lab').enablePositionalOptions().hook('preAction', refuseOthersThanRoot)
-  const commands = [upCommand, execCommand, podCommand, killCommand, startCommand, cutCommand, healCommand, checkCommand]
-  for (const make of [...commands, statusCommand, listCommand, downCommand, demoCommand]) lab.addCommand(make(io))
+  for (const make of [upCommand, execCommand, podCommand, killCommand, startCommand]) lab.addCommand(make(io))
+  for (const command of underlayCommands(io)) lab.addCommand(command)
+  for (const make of [checkCommand, statusCommand, listCommand, downCommand, demoCommand]) lab.addCommand(make(io))
   return lab
 }
 
@@ -36,18 +35,30 @@ async function refuseOthersThanRoot(): Promise<void> {
   }
 }
 
+const mtuOf = whole(MTU_BYTES_MIN, MTU_BYTES_MAX)
+
 function upCommand(io: CliIo): Command {
   interface UpOptions extends LabOptions {
     readonly hosts: number
     readonly pods: number
-    readonly mtu: number
+    readonly underlay: UnderlayKind
+    readonly mtu: readonly number[]
+    readonly zones: readonly string[]
   }
   return labOptions('up', 'build a lab: hosts, routers, pods')
     .option('--hosts <number>', `1 to ${HOSTS_MAX}`, whole(1, HOSTS_MAX), 3)
     .option('--pods <number>', `pods on each host, 0 to ${PODS_PER_HOST_MAX}`, whole(0, PODS_PER_HOST_MAX), 2)
-    .option('--mtu <bytes>', 'MTU of the network between the hosts', whole(MTU_BYTES_MIN, MTU_BYTES_MAX), 1_500)
-    .action(async ({ name, json, hosts, pods, mtu }: UpOptions) => {
-      const built = await up(io, { name, hosts, podsPerHost: pods, mtuBytes: mtu })
+    .addOption(
+      new Option('--underlay <kind>', 'l2: one switch; routed: a subnet for each host, and a router between them')
+        .choices(UNDERLAYS)
+        .default('l2'),
+    )
+    .option('--mtu <bytes>', 'of the cables to the hosts: one for all, or one for each, as 1500,1400,1500', list(mtuOf), [
+      DEFAULT_MTU_BYTES,
+    ])
+    .option('--zones <names>', 'where the hosts are: one for all, or one for each, as a,a,b', list(orInvalid(parseZone)), [DEFAULT_ZONE])
+    .action(async ({ name, json, hosts, pods, underlay, mtu, zones }: UpOptions) => {
+      const built = await up(io, { name, hosts, podsPerHost: pods, underlay, mtuBytes: mtu, zones })
       io.out(json ? renderJson(membersDocument(built.lab, built.pods)) : renderUp(built))
     })
 }
@@ -107,29 +118,6 @@ function startCommand(io: CliIo): Command {
     })
 }
 
-function cutCommand(io: CliIo): Command {
-  return labOptions('cut', 'drop what two hosts send each other')
-    .argument('<from>')
-    .argument('<to>')
-    .option('--udp', 'UDP only')
-    .option('--one-way', 'only from the first to the second')
-    .action(async (from: string, to: string, options: LabOptions & { readonly udp?: boolean; readonly oneWay?: boolean }) => {
-      const cuts = await cut(io, options.name, [from, to], { udp: options.udp ?? false, oneWay: options.oneWay ?? false })
-      io.out(options.json ? renderJson({ cuts }) : renderCutList(cuts))
-    })
-}
-
-function healCommand(io: CliIo): Command {
-  return labOptions('heal', 'undo the cuts between two hosts, or all of them')
-    .argument('[host]')
-    .argument('[other]')
-    .action(async (host: string | undefined, other: string | undefined, { name, json }: LabOptions) => {
-      if (host !== undefined && other === undefined) throw new WeftError('USAGE', 'heal takes two hosts, or none for all')
-      const cuts = await heal(io, name, host === undefined || other === undefined ? undefined : [host, other])
-      io.out(json ? renderJson({ cuts }) : renderCutList(cuts))
-    })
-}
-
 function checkCommand(io: CliIo): Command {
   return labOptions('check', 'every pod to every other one: ping, TCP, a UDP datagram of 64 KB, a packet of full MTU')
     .addHelpText('after', '\nNothing is sent twice; an answer counts for 2 s. Exits with 1 when anything fails.')
@@ -152,7 +140,7 @@ function listCommand(io: CliIo): Command {
     .description('the labs on this machine')
     .option('--json', 'print JSON')
     .action(async ({ json }: { readonly json?: boolean }) => {
-      const labs = await list()
+      const labs = await listLabs()
       io.out(json ? renderJson({ labs }) : renderList(labs))
     })
 }
@@ -175,20 +163,4 @@ function demoCommand(io: CliIo): Command {
     .description('build a lab of three hosts, show that it works, and remove it')
     .option('--keep', 'leave it running')
     .action(async ({ name, keep = false }: LabOptions & { readonly keep?: boolean }) => await runDemo(io, { name, keep }))
-}
-
-function labOptions(command: string, description: string): Command {
-  return nameOption(new Command(command).description(description)).option('--json', 'print JSON')
-}
-
-function nameOption(command: Command, fallback = 'lab'): Command {
-  return command.option('--name <lab>', 'which lab', (text) => parseLabName(text), parseLabName(fallback))
-}
-
-function whole(min: number, max: number): (text: string) => number {
-  return (text) => {
-    const value = /^\d{1,6}$/.test(text) ? Number(text) : Number.NaN
-    if (value >= min && value <= max) return value
-    throw new InvalidArgumentError(`not a whole number from ${min} to ${max}`)
-  }
 }

@@ -87,7 +87,7 @@ function routerArguments(lab: LabState, host: LabHost): readonly string[] {
   const [first, second] = lab.hosts
   const peer = host.name === first?.name ? second : first
   return [
-    ...['--state-dir', state, '--run-dir', run, '--nickname', host.name],
+    ...['--state-dir', state, '--run-dir', run, '--nickname', host.name, '--zone', host.zone],
     ...['--ipam-init', `seed=${lab.hosts.map(({ peer: name }) => name).join(',')}`],
     ...(peer === undefined ? [] : [peer.address]),
   ]
