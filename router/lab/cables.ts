@@ -5,9 +5,10 @@
  * these with an MTU. That is fast, and true to what arrives as long as every cable takes what the sender takes. Where it is
  * not so, or a cable is impaired, hosts have to send packet by packet: then an MTU is one, and a loss is the loss of one.
  */
+import { formatCidr, parseIpv4 } from '../../mesh/base/address.ts'
 import { mapBounded } from './bounded.ts'
 import { cableDevices, HOST_DEVICE, switchOf } from './devices.ts'
-import { namespaceOf, switchNamespace } from './names.ts'
+import { namespaceOf, subnetAround, switchNamespace } from './names.ts'
 import type { LabHost, LabState } from './state.ts'
 import { mustRun } from './tool.ts'
 
@@ -17,11 +18,23 @@ const TOOLS_AT_ONCE = 8
 const SEGMENTS_ANY = 65_535
 const SEGMENTS_ONE = 1
 
+/** Above those that Linux names. */
+const FIRST_TABLE = 1_000
+
 /** Makes all cables as the lab says. The devices are there. @throws {WeftError} KERNEL with `ip`'s own words. */
 export async function setCables(lab: LabState): Promise<void> {
   const { lines, perHost } = cableCommands(lab)
-  await mustRun('ip', ['-n', switchNamespace(lab.name), '-batch', '-'], { stdin: lines.map((line) => `${line}\n`).join('') })
+  await runLines(lab, lines)
   await mapBounded(perHost, TOOLS_AT_ONCE, ({ host, words }) => mustRun('ip', ['-n', namespaceOf(lab.name, host.name), ...words]))
+}
+
+async function runLines({ name }: LabState, lines: readonly string[]): Promise<void> {
+  await mustRun('ip', ['-n', switchNamespace(name), '-batch', '-'], { stdin: lines.map((line) => `${line}\n`).join('') })
+}
+
+/** Once, before the first `setCables`. */
+export async function prepareCables(lab: LabState): Promise<void> {
+  if (lab.underlay === 'routed') await runLines(lab, ruleLines(lab))
 }
 
 interface CableCommands {
@@ -34,14 +47,13 @@ interface CableCommands {
 export function cableCommands(lab: LabState): CableCommands {
   const isUniform = new Set(lab.hosts.flatMap(({ mtuBytes, farMtuBytes }) => [mtuBytes, farMtuBytes])).size === 1
   const impaired = new Set(lab.impairments.map(({ host }) => host))
-  const lines = lab.hosts.flatMap(({ name, farMtuBytes }) => {
-    const { near, mid, box } = cableDevices(name)
+  const lines = lab.hosts.flatMap((host) => {
+    const { near, mid, box } = cableDevices(host.name)
+    const mtu = deviceMtu(lab, host)
     return [
-      `link set dev ${near} mtu ${farMtuBytes}`,
-      ...(lab.underlay === 'routed' ? [`link set dev ${switchOf('routed', name)} mtu ${farMtuBytes}`] : []),
-      ...(impaired.has(name)
-        ? [`link set dev ${mid} mtu ${farMtuBytes}`, `link set dev ${box} mtu ${farMtuBytes} gso_max_segs ${SEGMENTS_ONE}`]
-        : []),
+      `link set dev ${near} mtu ${mtu}`,
+      ...(lab.underlay === 'routed' ? routerLines(lab, host) : []),
+      ...(impaired.has(host.name) ? [`link set dev ${mid} mtu ${mtu}`, `link set dev ${box} mtu ${mtu} gso_max_segs ${SEGMENTS_ONE}`] : []),
     ]
   })
   const perHost = lab.hosts.map((host) => {
@@ -49,4 +61,51 @@ export function cableCommands(lab: LabState): CableCommands {
     return { host, words: ['link', 'set', 'dev', HOST_DEVICE, 'mtu', String(host.mtuBytes), 'gso_max_segs', String(segments)] }
   })
   return { lines, perHost }
+}
+
+/** Of what is between the host's own device and the network. */
+function deviceMtu({ underlay }: LabState, { mtuBytes, farMtuBytes }: LabHost): number {
+  return underlay === 'l2' ? farMtuBytes : mtuBytes
+}
+
+/**
+ * Where the host does not know how narrow its path is, the router does, and says so, as one far away would: its routes to
+ * the host and, by a table for what comes from the host, to all others are narrower than its devices. A frame too big for
+ * the device itself would vanish without a word.
+ */
+function routerLines(lab: LabState, host: LabHost): readonly string[] {
+  const device = switchOf('routed', host.name)
+  const narrow = host.farMtuBytes < host.mtuBytes ? ` mtu ${host.farMtuBytes}` : ''
+  const table = routeTable(lab, host)
+  const others = narrow === '' ? [] : lab.hosts.filter((other) => other !== host)
+  return [
+    `link set dev ${device} mtu ${host.mtuBytes}`,
+    `route replace ${subnetOf(host)} dev ${device} proto kernel scope link${narrow}`,
+    `route flush table ${table}`,
+    ...others.map(
+      (other) => `route add ${subnetOf(other)} dev ${switchOf('routed', other.name)} scope link table ${table}${narrowest(host, other)}`,
+    ),
+  ]
+}
+
+/** Of the path between two hosts, the first of which is a narrow one. */
+function narrowest(one: LabHost, other: LabHost): string {
+  return ` mtu ${Math.min(one.farMtuBytes, other.farMtuBytes)}`
+}
+
+/** In the order of the hosts. What comes from a host is looked up there first; while the table is empty, in the main one. */
+function routeTable({ hosts }: LabState, host: LabHost): number {
+  return FIRST_TABLE + hosts.indexOf(host)
+}
+
+/** The tables, with a route that sends on to the next rule, and their rules. */
+function ruleLines(lab: LabState): readonly string[] {
+  return lab.hosts.flatMap((host) => {
+    const table = routeTable(lab, host)
+    return [`route add throw default table ${table}`, `rule add iif ${switchOf('routed', host.name)} lookup ${table}`]
+  })
+}
+
+function subnetOf({ address }: LabHost): string {
+  return formatCidr(subnetAround(parseIpv4(address)))
 }

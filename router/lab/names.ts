@@ -80,9 +80,14 @@ export function hostPrefixLength(underlay: UnderlayKind): number {
   return underlay === 'l2' ? UNDERLAY.length : SUBNET_LENGTH
 }
 
-/** The router in the subnet of a host of this address; a routed underlay only. */
+/** Of a host of this address; a routed underlay only. */
+export function subnetAround(address: Ipv4): Cidr {
+  return { base: ipv4(address - (address % SUBNET_ADDRESSES)), length: SUBNET_LENGTH }
+}
+
+/** The router in the subnet of a host of this address. */
 export function gatewayOf(address: Ipv4): Ipv4 {
-  return ipv4(address - (address % SUBNET_ADDRESSES) + GATEWAY_PLACE)
+  return ipv4(subnetAround(address).base + GATEWAY_PLACE)
 }
 
 /** @param number from 1, as people count. */

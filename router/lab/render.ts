@@ -43,7 +43,7 @@ export function renderMembers(lab: LabState, pods: readonly PodRecord[]): string
 
 /** Where hosts differ in it: how big packets may be, and where they are. */
 function notes({ hosts }: LabState, { mtuBytes, farMtuBytes, zone }: LabHost): string {
-  const hidden = mtuBytes === farMtuBytes ? '' : ` (its cable: ${farMtuBytes})`
+  const hidden = mtuBytes === farMtuBytes ? '' : ` (really ${farMtuBytes})`
   const hasMtus = new Set(hosts.flatMap((host) => [host.mtuBytes, host.farMtuBytes])).size > 1
   const hasZones = new Set(hosts.map((host) => host.zone)).size > 1
   const words = [...(hasZones ? [`zone ${zone}`] : []), ...(hasMtus ? [`MTU ${mtuBytes}${hidden}`] : [])]

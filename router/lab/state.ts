@@ -50,7 +50,7 @@ export interface LabHost {
   readonly zone: string
   /** Of its device on the underlay. */
   readonly mtuBytes: number
-  /** Of the other end of its cable: what really passes, where the host does not know of it. */
+  /** What really passes; another than `mtuBytes` where the host does not know of it. */
   readonly farMtuBytes: number
 }
 

@@ -64,11 +64,12 @@ function mtuCommand(io: CliIo): Command {
   return labOptions('mtu', 'change how big a packet the cable of a host carries, while all runs')
     .argument('<host>')
     .argument('<bytes>', `${MTU_BYTES_MIN} to ${MTU_BYTES_MAX}`, whole(MTU_BYTES_MIN, MTU_BYTES_MAX))
-    .option('--hidden', "only at the cable's other end: the host does not know, as when a path far away narrows")
+    .option('--hidden', 'behind the back of the host, as when a path far away narrows')
+    .addHelpText('after', '\nWhat is too big for a hidden MTU vanishes on one switch (l2); on a routed underlay the router says so (ICMP).')
     .action(async (wanted: string, mtuBytes: number, { name, json, hidden = false }: LabOptions & { readonly hidden?: boolean }) => {
       const { name: host, ...mtus } = await setMtu(io, name, wanted, { mtuBytes, hidden })
       const document = { host, mtuBytes: mtus.mtuBytes, farMtuBytes: mtus.farMtuBytes }
-      const far = mtus.mtuBytes === mtus.farMtuBytes ? '' : `; its cable carries ${mtus.farMtuBytes}`
+      const far = mtus.mtuBytes === mtus.farMtuBytes ? '' : `; what it does not know: no more than ${mtus.farMtuBytes} pass`
       io.out(json ? renderJson(document) : `${host} has an MTU of ${mtus.mtuBytes} bytes${far}\n`)
     })
 }

@@ -30,7 +30,7 @@ import type { Netlink } from '../kernel/netlink.ts'
 import { applyRuleset } from '../kernel/nft.ts'
 import { addRoute } from '../kernel/route.ts'
 import { mapBounded } from './bounded.ts'
-import { setCables } from './cables.ts'
+import { prepareCables, setCables } from './cables.ts'
 import { type Cut, renderCuts } from './cuts.ts'
 import { cableDevices, HOST_DEVICE, switchOf } from './devices.ts'
 import { linkNamed, must, openNamespace, within } from './inside.ts'
@@ -62,6 +62,7 @@ export async function makeUnderlay(lab: LabState, clock: Clock): Promise<void> {
     for (const host of lab.hosts) await plugHost(netlink, lab, host)
   })
   await mapBounded(lab.hosts, TOOLS_AT_ONCE, (host) => configureHost(lab, host, clock))
+  await prepareCables(lab)
   await setCables(lab)
 }
 
@@ -71,17 +72,13 @@ function firstHost({ hosts: [first] }: LabState): LabHost {
 }
 
 /** Its cable, into its switch. */
-async function plugHost(
-  netlink: Netlink,
-  { name: lab, underlay }: LabState,
-  { name, address, mtuBytes, farMtuBytes }: LabHost,
-): Promise<void> {
+async function plugHost(netlink: Netlink, { name: lab, underlay }: LabState, { name, address, mtuBytes }: LabHost): Promise<void> {
   const device = switchOf(underlay, name)
-  if (underlay === 'routed') must(await addBridge(netlink, { name: device, mac: GATEWAY_MAC, mtuBytes: farMtuBytes, up: true }))
+  if (underlay === 'routed') must(await addBridge(netlink, { name: device, mac: GATEWAY_MAC, mtuBytes, up: true }))
   const { index: master } = await linkNamed(netlink, device)
   using host = openNamespace(namespaceOf(lab, name))
   const { near } = cableDevices(name)
-  must(await addVeth(netlink, { name: near, mtuBytes: farMtuBytes, up: true, peer: { name: HOST_DEVICE, mtuBytes, netns: host.fd } }))
+  must(await addVeth(netlink, { name: near, mtuBytes, up: true, peer: { name: HOST_DEVICE, mtuBytes, netns: host.fd } }))
   must(await setLink(netlink, (await linkNamed(netlink, near)).index, { master }))
   if (underlay === 'l2') return
   const gateway = { link: master, address: gatewayOf(parseIpv4(address)), prefixLength: hostPrefixLength(underlay) }
