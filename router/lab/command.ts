@@ -44,6 +44,7 @@ function upCommand(io: CliIo): Command {
     readonly underlay: UnderlayKind
     readonly mtu: readonly number[]
     readonly zones: readonly string[]
+    readonly nat: readonly string[]
   }
   return labOptions('up', 'build a lab: hosts, routers, pods')
     .option('--hosts <number>', `1 to ${HOSTS_MAX}`, whole(1, HOSTS_MAX), 3)
@@ -57,8 +58,14 @@ function upCommand(io: CliIo): Command {
       DEFAULT_MTU_BYTES,
     ])
     .option('--zones <names>', 'where the hosts are: one for all, or one for each, as a,a,b', list(orInvalid(parseZone)), [DEFAULT_ZONE])
-    .action(async ({ name, json, hosts, pods, underlay, mtu, zones }: UpOptions) => {
-      const built = await up(io, { name, hosts, podsPerHost: pods, underlay, mtuBytes: mtu, zones })
+    .option(
+      '--nat <hosts>',
+      'these are behind address translation, as a,c (routed): nobody reaches them first',
+      list((text) => text),
+      [],
+    )
+    .action(async ({ name, json, hosts, pods, underlay, mtu, zones, nat }: UpOptions) => {
+      const built = await up(io, { name, hosts, podsPerHost: pods, underlay, mtuBytes: mtu, zones, nat })
       io.out(json ? renderJson(membersDocument(built.lab, built.pods)) : renderUp(built))
     })
 }

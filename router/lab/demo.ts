@@ -28,6 +28,7 @@ export async function runDemo(io: CliIo, { name, keep }: DemoOptions): Promise<v
     underlay: 'l2',
     mtuBytes: [DEFAULT_MTU_BYTES],
     zones: [DEFAULT_ZONE],
+    nat: [],
   })
   try {
     io.out(`Hosts, their addresses, and their pods:\n\n${renderMembers(lab, pods)}\n`)

@@ -101,9 +101,17 @@ async function startMiddlebox(lab: LabName, impairment: Impairment, signal: Abor
 
 /** Those that run; more than one only where a command was killed. */
 async function middleboxesOf(lab: LabName, host: HostName): Promise<readonly ProcessIdentity[]> {
+  return (await runningIn(lab)).filter(({ words }) => isMiddleboxOf(words, host)).map(({ identity }) => identity)
+}
+
+interface Running {
+  readonly identity: ProcessIdentity
+  readonly words: readonly string[]
+}
+
+async function runningIn(lab: LabName): Promise<readonly Running[]> {
   const processes = await processesIn([switchNamespace(lab)])
-  const words = await Promise.all(processes.map(({ pid }) => commandLine(pid)))
-  return processes.filter((_, index) => isMiddleboxOf(words[index] ?? [], host))
+  return await Promise.all(processes.map(async (identity) => ({ identity, words: await commandLine(identity.pid) })))
 }
 
 /** nsenter becomes the middlebox: until it has, its own words stand in front. */
@@ -129,11 +137,13 @@ export interface ImpairmentStatus {
   readonly counters: ImpairmentCounters | undefined
 }
 
-export function impairmentsOf(lab: LabState): Promise<readonly ImpairmentStatus[]> {
-  return Promise.all(
+export async function impairmentsOf(lab: LabState): Promise<readonly ImpairmentStatus[]> {
+  if (lab.impairments.length === 0) return []
+  const processes = await runningIn(lab.name)
+  return await Promise.all(
     lab.impairments.map(async (impairment) => ({
       impairment,
-      running: (await middleboxesOf(lab.name, impairment.host)).length > 0,
+      running: processes.some(({ words }) => isMiddleboxOf(words, impairment.host)),
       counters: await readCounters(lab.name, impairment.host),
     })),
   )

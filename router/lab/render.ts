@@ -42,11 +42,12 @@ export function renderMembers(lab: LabState, pods: readonly PodRecord[]): string
 }
 
 /** Where hosts differ in it: how big packets may be, and where they are. */
-function notes({ hosts }: LabState, { mtuBytes, farMtuBytes, zone }: LabHost): string {
+function notes({ hosts }: LabState, { mtuBytes, farMtuBytes, zone, publicAddress }: LabHost): string {
   const hidden = mtuBytes === farMtuBytes ? '' : ` (really ${farMtuBytes})`
   const hasMtus = new Set(hosts.flatMap((host) => [host.mtuBytes, host.farMtuBytes])).size > 1
   const hasZones = new Set(hosts.map((host) => host.zone)).size > 1
-  const words = [...(hasZones ? [`zone ${zone}`] : []), ...(hasMtus ? [`MTU ${mtuBytes}${hidden}`] : [])]
+  const behind = publicAddress === undefined ? [] : [`behind ${publicAddress}`]
+  const words = [...behind, ...(hasZones ? [`zone ${zone}`] : []), ...(hasMtus ? [`MTU ${mtuBytes}${hidden}`] : [])]
   return words.length === 0 ? '' : `${words.join(', ')}: `
 }
 

@@ -52,6 +52,8 @@ export interface LabHost {
   readonly mtuBytes: number
   /** What really passes; another than `mtuBytes` where the host does not know of it. */
   readonly farMtuBytes: number
+  /** It is behind address translation, and others see this one. */
+  readonly publicAddress?: string | undefined
 }
 
 /** A process id and when that process began, in clock ticks since boot: a later process with the same id began later. */
@@ -103,7 +105,17 @@ const labSchema: z.ZodType<LabState> = z.strictObject({
   phase: z.enum(['building', 'ready']),
   underlay: z.enum(UNDERLAYS),
   hosts: z
-    .array(z.strictObject({ name: hostName, address: z.ipv4(), peer: peerName, zone, mtuBytes, farMtuBytes: mtuBytes }))
+    .array(
+      z.strictObject({
+        name: hostName,
+        address: z.ipv4(),
+        peer: peerName,
+        zone,
+        mtuBytes,
+        farMtuBytes: mtuBytes,
+        publicAddress: z.ipv4().optional(),
+      }),
+    )
     .min(1)
     .max(HOSTS_MAX),
   cuts: z.array(z.strictObject({ from: hostName, to: hostName, what: cutKind })).max(CUTS_MAX),

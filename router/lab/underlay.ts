@@ -35,6 +35,7 @@ import { type Cut, renderCuts } from './cuts.ts'
 import { cableDevices, HOST_DEVICE, switchOf } from './devices.ts'
 import { linkNamed, must, openNamespace, within } from './inside.ts'
 import { gatewayOf, hostPrefixLength, type LabName, namespaceOf, type PodName, switchNamespace } from './names.ts'
+import { applyNat } from './nat.ts'
 import { namespacePath } from './paths.ts'
 import type { LabHost, LabState } from './state.ts'
 import { mustRun, runTool } from './tool.ts'
@@ -62,6 +63,7 @@ export async function makeUnderlay(lab: LabState, clock: Clock): Promise<void> {
     for (const host of lab.hosts) await plugHost(netlink, lab, host)
   })
   await mapBounded(lab.hosts, TOOLS_AT_ONCE, (host) => configureHost(lab, host, clock))
+  await applyNat(lab)
   await prepareCables(lab)
   await setCables(lab)
 }

@@ -14,6 +14,7 @@ import { mapBounded } from './bounded.ts'
 import { removeLab } from './cleanup.ts'
 import { saveLab } from './lab.ts'
 import { hostAddress, hostName, type LabName, podName, type UnderlayKind } from './names.ts'
+import { checkNat, publicAddress } from './nat.ts'
 import { commandDirectory, hostPaths, labDirectory, labFile, WEFT_MAIN } from './paths.ts'
 import type { LabPorts } from './ports.ts'
 import { routerOf, startRouters, untilConverged } from './routers.ts'
@@ -44,6 +45,8 @@ export interface LabPlan {
   /** One for all hosts, or one for each. */
   readonly mtuBytes: readonly number[]
   readonly zones: readonly string[]
+  /** The names of hosts behind address translation. */
+  readonly nat: readonly string[]
 }
 
 /** @throws {WeftError} USAGE when a list has neither one entry nor one for each host. */
@@ -68,6 +71,7 @@ export interface BuiltLab {
 export async function buildLab(plan: LabPlan, ports: LabPorts): Promise<BuiltLab> {
   perHost('--mtu', plan.mtuBytes, plan.hosts)
   perHost('--zones', plan.zones, plan.hosts)
+  checkNat(plan.nat, { underlay: plan.underlay, hosts: Array.from({ length: plan.hosts }, (_, index) => hostName(index)) })
   await refuseIfUp(plan.name)
   if (await removeLab(plan.name)) ports.step(`lab ${plan.name}: removed what was left of an earlier one`)
   try {
@@ -114,7 +118,7 @@ async function build(plan: LabPlan, ports: LabPorts): Promise<BuiltLab> {
 }
 
 /** Directories, identities, and one secret for all. The routers find their identities there; the ring needs all their names at the start. */
-async function makeHosts({ name: lab, hosts, underlay, mtuBytes, zones }: LabPlan, { node }: LabPorts): Promise<readonly LabHost[]> {
+async function makeHosts({ name: lab, hosts, underlay, mtuBytes, zones, nat }: LabPlan, { node }: LabPorts): Promise<readonly LabHost[]> {
   const [mtuOf, zoneOf] = [perHost('--mtu', mtuBytes, hosts), perHost('--zones', zones, hosts)]
   const crypto = await loadCrypto()
   const keyring = { primary: clusterKey(crypto.randomBytes(SECRET_BYTES), crypto), other: undefined }
@@ -129,7 +133,9 @@ async function makeHosts({ name: lab, hosts, underlay, mtuBytes, zones }: LabPla
     const identity = await loadOrCreateIdentity(paths.identity, crypto)
     const [mtu, zone] = [mtuOf[index], zoneOf[index]]
     assert(mtu !== undefined && zone !== undefined, 'there is one for each host')
-    return { name, address: formatIpv4(hostAddress(index, underlay)), peer: identity.name, zone, mtuBytes: mtu, farMtuBytes: mtu }
+    const address = formatIpv4(hostAddress(index, underlay))
+    const behind = nat.includes(name) ? { publicAddress: publicAddress(index) } : {}
+    return { name, address, peer: identity.name, zone, mtuBytes: mtu, farMtuBytes: mtu, ...behind }
   })
 }
 

@@ -7,6 +7,7 @@ import type { Result } from '../../mesh/base/result.ts'
 import { type Fd, native } from '../../router/kernel/native.ts'
 import { openNetns } from '../../router/kernel/netns.ts'
 import { type HostName, hostAddress, hostName, namespaceOf, type UnderlayKind } from '../../router/lab/names.ts'
+import { publicAddress } from '../../router/lab/nat.ts'
 import { hostPaths, namespacePath } from '../../router/lab/paths.ts'
 import { IcmpProbe } from '../../router/lab/probe/icmp-probe.ts'
 import type { LabState } from '../../router/lab/state.ts'
@@ -30,8 +31,8 @@ export interface Scene extends AsyncDisposable {
   connects(from: HostName, to: HostName, port?: number): Promise<boolean>
 }
 
-/** @param mtus one for each host. */
-export async function makeScene(underlay: UnderlayKind, mtus: readonly number[]): Promise<Scene> {
+/** @param mtus one for each host. @param nat which of them are behind address translation. */
+export async function makeScene(underlay: UnderlayKind, mtus: readonly number[], nat: readonly HostName[] = []): Promise<Scene> {
   await using stack = new AsyncDisposableStack()
   const made = stack.use(await testLab())
   const hosts = mtus.map((mtuBytes, index) => ({
@@ -41,6 +42,7 @@ export async function makeScene(underlay: UnderlayKind, mtus: readonly number[])
     zone: 'lab',
     mtuBytes,
     farMtuBytes: mtuBytes,
+    publicAddress: nat.includes(hostName(index)) ? publicAddress(index) : undefined,
   }))
   const lab: LabState = { version: 2, name: made.name, phase: 'ready', underlay, hosts, cuts: [], impairments: [] }
   // The parts that a whole lab has by then.
