@@ -42,9 +42,9 @@ function upCommand(io: CliIo): Command {
     readonly hosts: number
     readonly pods: number
     readonly underlay: UnderlayKind
-    readonly mtu: readonly number[]
-    readonly zones: readonly string[]
-    readonly nat: readonly string[]
+    readonly mtu?: readonly number[]
+    readonly zones?: readonly string[]
+    readonly nat?: readonly string[]
   }
   return labOptions('up', 'build a lab: hosts, routers, pods')
     .option('--hosts <number>', `1 to ${HOSTS_MAX}`, whole(1, HOSTS_MAX), 3)
@@ -54,17 +54,14 @@ function upCommand(io: CliIo): Command {
         .choices(UNDERLAYS)
         .default('l2'),
     )
-    .option('--mtu <bytes>', 'of the cables to the hosts: one for all, or one for each, as 1500,1400,1500', list(mtuOf), [
-      DEFAULT_MTU_BYTES,
-    ])
-    .option('--zones <names>', 'where the hosts are: one for all, or one for each, as a,a,b', list(orInvalid(parseZone)), [DEFAULT_ZONE])
+    .option('--mtu <bytes>', `of the cables: one for all, or one for each, as 1500,1400,1500 (default: ${DEFAULT_MTU_BYTES})`, list(mtuOf))
+    .option('--zones <names>', 'where the hosts are: one for all, or one for each, as a,a,b (default: one)', list(orInvalid(parseZone)))
     .option(
       '--nat <hosts>',
       'these are behind address translation, as a,c (routed): nobody reaches them first',
       list((text) => text),
-      [],
     )
-    .action(async ({ name, json, hosts, pods, underlay, mtu, zones, nat }: UpOptions) => {
+    .action(async ({ name, json, hosts, pods, underlay, mtu = [DEFAULT_MTU_BYTES], zones = [DEFAULT_ZONE], nat = [] }: UpOptions) => {
       const built = await up(io, { name, hosts, podsPerHost: pods, underlay, mtuBytes: mtu, zones, nat })
       io.out(json ? renderJson(membersDocument(built.lab, built.pods)) : renderUp(built))
     })

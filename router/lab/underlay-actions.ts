@@ -130,6 +130,9 @@ async function applyOrMend(changed: LabState, mended: LabState, host: LabHost, p
   }
 }
 
-export async function impairments(name: LabName): Promise<readonly ImpairmentStatus[]> {
-  return await impairmentsOf(await openLab(name))
+/** @param host all hosts when undefined. */
+export async function impairments(name: LabName, host: string | undefined): Promise<readonly ImpairmentStatus[]> {
+  const lab = await openLab(name)
+  const only = host === undefined ? undefined : hostNamed(lab, host).name
+  return (await impairmentsOf(lab)).filter(({ impairment }) => only === undefined || impairment.host === only)
 }

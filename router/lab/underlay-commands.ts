@@ -75,47 +75,50 @@ function mtuCommand(io: CliIo): Command {
 }
 
 interface ImpairOptions extends LabOptions {
-  readonly loss: number
-  readonly duplicate: number
-  readonly reorder: number
-  readonly delay: number
-  readonly rate: number
+  readonly loss?: number
+  readonly duplicate?: number
+  readonly reorder?: number
+  readonly delay?: number
+  readonly rate?: number
   readonly seed?: number
   readonly off?: boolean
 }
 
 function impairCommand(io: CliIo): Command {
-  const command = labOptions('impair', 'make the cable of a host a bad one, each way; without options: show the bad ones')
+  return labOptions('impair', 'make the cable of a host a bad one, each way; without options: show the bad ones')
     .argument('[host]')
-    .option('--loss <share>', 'lose packets, as 1%', orInvalid(parseShare), 0)
-    .option('--duplicate <share>', 'send packets twice', orInvalid(parseShare), 0)
-    .option('--reorder <share>', 'hold packets back for 5 ms, so that others overtake them', orInvalid(parseShare), 0)
-    .option('--delay <time>', 'as 20ms', orInvalid(parseDelay), 0)
-    .option(
-      '--rate <rate>',
-      'as 100mbit; what would wait for more than 100 ms is dropped (default: as fast as it goes)',
-      orInvalid(parseRate),
-      0,
-    )
+    .option('--loss <share>', 'lose packets, as 1%', orInvalid(parseShare))
+    .option('--duplicate <share>', 'send packets twice, as 1%', orInvalid(parseShare))
+    .option('--reorder <share>', 'hold packets back for 5 ms, so that others overtake them, as 1%', orInvalid(parseShare))
+    .option('--delay <time>', 'as 20ms', orInvalid(parseDelay))
+    .option('--rate <rate>', 'as 100mbit; what would wait for more than 100 ms is dropped', orInvalid(parseRate))
     .option('--seed <number>', 'the same seed does the same to the n-th packet (default: drawn)', orInvalid(parseSeed))
     .option('--off', 'a good cable again')
     .addHelpText(
       'after',
       '\nEach call replaces the one before. Hosts with a bad cable send packet by packet, without segmentation offload.',
     )
-  return command.action(async (host: string | undefined, options: ImpairOptions) => {
-    const { name, json, off = false } = options
-    const wish = wishOf(command, options)
-    if (host === undefined && (off || wish !== undefined))
-      throw new WeftError('USAGE', 'which host?', { hint: 'weft lab impair a --loss 1%' })
-    if (off && wish !== undefined) throw new WeftError('USAGE', '--off goes with no other option')
-    const all = host === undefined || (!off && wish === undefined) ? await impairments(name) : await impair(io, name, host, wish)
-    io.out(json ? renderJson({ impairments: all.map(impairmentDocument) }) : renderImpairments(all))
-  })
+    .action(async (host: string | undefined, options: ImpairOptions) => {
+      const { name, json, off = false } = options
+      const wish = wishOf(options)
+      if (host === undefined && (off || wish !== undefined)) {
+        throw new WeftError('USAGE', 'which host?', { hint: 'weft lab impair a --loss 1%' })
+      }
+      if (off && wish !== undefined) throw new WeftError('USAGE', '--off goes with no other option')
+      const all = host === undefined || (!off && wish === undefined) ? await impairments(name, host) : await impair(io, name, host, wish)
+      io.out(json ? renderJson({ impairments: all.map(impairmentDocument) }) : renderImpairments(all))
+    })
 }
 
 /** Undefined when nothing of it was said. */
-function wishOf(command: Command, { loss, duplicate, reorder, delay, rate, seed }: ImpairOptions): ImpairmentWish | undefined {
-  const said = ['loss', 'duplicate', 'reorder', 'delay', 'rate', 'seed'].some((key) => command.getOptionValueSource(key) === 'cli')
-  return said ? { lossPpm: loss, duplicatePpm: duplicate, reorderPpm: reorder, delayUs: delay, rateKbit: rate, seed } : undefined
+function wishOf({ loss, duplicate, reorder, delay, rate, seed }: ImpairOptions): ImpairmentWish | undefined {
+  if ([loss, duplicate, reorder, delay, rate, seed].every((value) => value === undefined)) return undefined
+  return {
+    lossPpm: loss ?? 0,
+    duplicatePpm: duplicate ?? 0,
+    reorderPpm: reorder ?? 0,
+    delayUs: delay ?? 0,
+    rateKbit: rate ?? 0,
+    seed,
+  }
 }
