@@ -21,11 +21,17 @@ const SEGMENTS_ONE = 1
 /** Above those that Linux names. */
 const FIRST_TABLE = 1_000
 
-/** Makes all cables as the lab says. The devices are there. @throws {WeftError} KERNEL with `ip`'s own words. */
+/** Makes all cables as the lab says. @throws {WeftError} KERNEL with `ip`'s own words. */
 export async function setCables(lab: LabState): Promise<void> {
-  const { lines, perHost } = cableCommands(lab)
+  const { lines, perHost } = cableCommands(lab, await devicesIn(switchNamespace(lab.name)))
   await runLines(lab, lines)
   await mapBounded(perHost, TOOLS_AT_ONCE, ({ host, words }) => mustRun('ip', ['-n', namespaceOf(lab.name, host.name), ...words]))
+}
+
+/** A middlebox that was recorded may not have been plugged in: whoever was to do it was killed. */
+async function devicesIn(namespace: string): Promise<ReadonlySet<string>> {
+  const lines = (await mustRun('ip', ['-n', namespace, '-br', 'link', 'show'])).split('\n')
+  return new Set(lines.map((line) => line.replace(/[@\s].*/, '')))
 }
 
 async function runLines({ name }: LabState, lines: readonly string[]): Promise<void> {
@@ -43,8 +49,8 @@ interface CableCommands {
   readonly perHost: readonly { readonly host: LabHost; readonly words: readonly string[] }[]
 }
 
-/** As words of `ip`, all that the kernel has to be told of each cable. */
-export function cableCommands(lab: LabState): CableCommands {
+/** As words of `ip`, all that the kernel has to be told of each cable. @param present the devices between the hosts. */
+export function cableCommands(lab: LabState, present: ReadonlySet<string>): CableCommands {
   const isUniform = new Set(lab.hosts.flatMap(({ mtuBytes, farMtuBytes }) => [mtuBytes, farMtuBytes])).size === 1
   const impaired = new Set(lab.impairments.map(({ host }) => host))
   const lines = lab.hosts.flatMap((host) => {
@@ -53,7 +59,7 @@ export function cableCommands(lab: LabState): CableCommands {
     return [
       `link set dev ${near} mtu ${mtu}`,
       ...(lab.underlay === 'routed' ? routerLines(lab, host) : []),
-      ...(impaired.has(host.name) ? [`link set dev ${mid} mtu ${mtu}`, `link set dev ${box} mtu ${mtu} gso_max_segs ${SEGMENTS_ONE}`] : []),
+      ...(present.has(box) ? [`link set dev ${mid} mtu ${mtu}`, `link set dev ${box} mtu ${mtu} gso_max_segs ${SEGMENTS_ONE}`] : []),
     ]
   })
   const perHost = lab.hosts.map((host) => {

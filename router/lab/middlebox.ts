@@ -132,7 +132,7 @@ async function readCounters(lab: LabName, host: HostName): Promise<ImpairmentCou
 
 export interface ImpairmentStatus {
   readonly impairment: Impairment
-  /** When not, nothing passes the cable: the next `lab impair` of the host makes it true again. */
+  /** When not, it was killed, or a command was: the next `lab impair` of the host makes the cable what it says. */
   readonly running: boolean
   readonly counters: ImpairmentCounters | undefined
 }

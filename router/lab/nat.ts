@@ -30,7 +30,7 @@ export async function applyNat(lab: LabState): Promise<void> {
   if (!applied.ok) throw new WeftError('KERNEL', `cannot translate addresses: ${applied.error.message}`)
 }
 
-export function renderNat(hosts: readonly LabHost[]): string {
+function renderNat(hosts: readonly LabHost[]): string {
   const behind = hosts.flatMap(({ name, publicAddress: address }) =>
     address === undefined ? [] : [{ device: switchOf('routed', name), address }],
   )

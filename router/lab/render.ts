@@ -100,7 +100,7 @@ export function renderImpairments(all: readonly ImpairmentStatus[]): string {
   if (all.length === 0) return 'no cable is a bad one\n'
   return all
     .map(({ impairment, running, counters }) => {
-      const dead = running ? '' : '; its middlebox has ended, so that nothing passes: run `lab impair` again'
+      const dead = running ? '' : '; its middlebox does not run: what passes is not this before the next `lab impair`'
       const counted =
         counters === undefined ? '' : `  from it: ${countersLine(counters.fromHost)}\n  to it:   ${countersLine(counters.toHost)}\n`
       return `impaired: ${describeImpairment(impairment)}${dead}\n${counted}`

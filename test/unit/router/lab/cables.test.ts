@@ -6,60 +6,39 @@ import { cableCommands } from '../../../../router/lab/cables.ts'
 import { hostAddress, hostName, parseLabName, type UnderlayKind } from '../../../../router/lab/names.ts'
 import type { LabState } from '../../../../router/lab/state.ts'
 
-function labOf(underlay: UnderlayKind, mtus: readonly (readonly [mtu: number, far: number])[]): LabState {
-  const hosts = mtus.map(([mtuBytes, farMtuBytes], index) => ({
-    name: hostName(index),
-    address: formatIpv4(hostAddress(index, underlay)),
-    peer: parsePeerName(`000000000000000${index}`),
-    zone: 'lab',
-    mtuBytes,
-    farMtuBytes,
-  }))
+/** @param mtus of each host: `1500`, or `1500/1300` where it does not know that only 1,300 bytes pass. */
+function labOf(underlay: UnderlayKind, ...mtus: readonly string[]): LabState {
+  const hosts = mtus.map((text, index) => {
+    const [mtuBytes = 0, farMtuBytes = mtuBytes] = text.split('/').map(Number)
+    const address = formatIpv4(hostAddress(index, underlay))
+    return { name: hostName(index), address, peer: parsePeerName(`000000000000000${index}`), zone: 'lab', mtuBytes, farMtuBytes }
+  })
   return { version: 2, name: parseLabName('lab'), phase: 'ready', underlay, hosts, cuts: [], impairments: [] }
 }
 
-const impairment = { host: hostName(0), lossPpm: 0, duplicatePpm: 0, reorderPpm: 0, delayUs: 0, rateKbit: 0, seed: 0 }
+const impaired = {
+  ...labOf('l2', '1500', '1500'),
+  impairments: [{ host: hostName(0), lossPpm: 0, duplicatePpm: 0, reorderPpm: 0, delayUs: 0, rateKbit: 0, seed: 0 }],
+}
 
 function segments(lab: LabState): readonly (string | undefined)[] {
-  return cableCommands(lab).perHost.map(({ words }) => words.at(-1))
+  return cableCommands(lab, new Set()).perHost.map(({ words }) => words.at(-1))
+}
+
+function linesOf(lab: LabState, ...present: readonly string[]): readonly string[] {
+  return cableCommands(lab, new Set(present)).lines
 }
 
 describe('super-frames', () => {
-  test('pass where all cables are alike', () =>
-    expect(
-      segments(
-        labOf('l2', [
-          [1_500, 1_500],
-          [1_500, 1_500],
-        ]),
-      ),
-    ).toEqual(['65535', '65535']))
   test.each([
-    [
-      'hosts differ',
-      [
-        [1_500, 1_500],
-        [1_400, 1_400],
-      ],
-    ],
-    [
-      'a host does not know',
-      [
-        [1_500, 1_400],
-        [1_500, 1_500],
-      ],
-    ],
-  ] as const)('are cut up on all where %s', (_, mtus) => expect(segments(labOf('l2', mtus))).toEqual(['1', '1']))
-  test('are cut up where a cable is impaired, both ways', () => {
-    const lab = {
-      ...labOf('l2', [
-        [1_500, 1_500],
-        [1_500, 1_500],
-      ]),
-      impairments: [impairment],
-    }
-    expect(segments(lab)).toEqual(['1', '65535'])
-    expect(cableCommands(lab).lines).toEqual([
+    ['pass where all cables are alike', labOf('l2', '1500', '1500'), ['65535', '65535']],
+    ['are cut up on all where hosts differ', labOf('l2', '1500', '1400'), ['1', '1']],
+    ['are cut up on all where a host does not know', labOf('l2', '1500/1400', '1500'), ['1', '1']],
+    ['are cut up by a host with a bad cable', impaired, ['1', '65535']],
+  ])('%s', (_, lab, expected) => expect(segments(lab)).toEqual(expected))
+
+  test('are cut up before they come to a middlebox from the switch', () => {
+    expect(linesOf(impaired, 'a', 'a-mid', 'a-box', 'b')).toEqual([
       'link set dev a mtu 1500',
       'link set dev a-mid mtu 1500',
       'link set dev a-box mtu 1500 gso_max_segs 1',
@@ -68,25 +47,16 @@ describe('super-frames', () => {
   })
 })
 
+test('a middlebox that nobody has plugged in yet is left out', () => {
+  expect(linesOf(impaired, 'a', 'b')).toEqual(['link set dev a mtu 1500', 'link set dev b mtu 1500'])
+})
+
 describe('a hidden MTU', () => {
   test('is that of the port of the one switch', () => {
-    expect(
-      cableCommands(
-        labOf('l2', [
-          [1_500, 1_300],
-          [1_500, 1_500],
-        ]),
-      ).lines,
-    ).toEqual(['link set dev a mtu 1300', 'link set dev b mtu 1500'])
+    expect(linesOf(labOf('l2', '1500/1300', '1500'))).toEqual(['link set dev a mtu 1300', 'link set dev b mtu 1500'])
   })
   test('is in the routes of the router, both ways, and takes the narrower of two', () => {
-    const { lines } = cableCommands(
-      labOf('routed', [
-        [1_500, 1_300],
-        [1_500, 1_200],
-        [1_500, 1_500],
-      ]),
-    )
+    const lines = linesOf(labOf('routed', '1500/1300', '1500/1200', '1500'))
     expect(lines.filter((line) => line.startsWith('route '))).toEqual([
       'route replace 198.18.1.0/24 dev switch-a proto kernel scope link mtu 1300',
       'route flush table 1000',
