@@ -28,7 +28,8 @@ const MATCHES: Readonly<Record<NamedCut, readonly string[]>> = {
   all: [''],
   udp: ['meta l4proto udp'],
   tcp: ['meta l4proto tcp'],
-  icmp: ['meta l4proto { icmp, ipv6-icmp }'],
+  // Of IPv6 not the neighbour discovery, which is its ARP.
+  icmp: ['meta l4proto icmp', 'icmpv6 type { 1, 2, 3, 4, 128, 129 }'],
   mesh: portOf('tcp', MESH_PORT),
   sleeve: portOf('udp', SLEEVE_PORT),
   vxlan: portOf('udp', VXLAN_PORT),

@@ -65,6 +65,12 @@ test('the router drops between its subnets; a port is one at either end, of both
   ])
 })
 
+test('of ICMP the pings and errors are cut; neighbour discovery of IPv6, its ARP, is not', () => {
+  const rules = renderCuts([{ ...ab, what: 'icmp' }], 'l2')
+  expect(rules).toContain('oifname { "b", "b-box" } meta l4proto icmp drop')
+  expect(rules).toContain('oifname { "b", "b-box" } icmpv6 type { 1, 2, 3, 4, 128, 129 } drop')
+})
+
 test('no cuts leave no rule', () => expect(renderCuts([], 'l2')).not.toMatch(/drop/))
 
 test('people read which way and what', () => {
