@@ -6,6 +6,9 @@
  * not so, or a cable is impaired, hosts have to send packet by packet: then an MTU is one, and a loss is the loss of one.
  */
 import { formatCidr, parseIpv4 } from '../../mesh/base/address.ts'
+import { millis, seconds } from '../../mesh/base/brand.ts'
+import { deadline, sleep } from '../../mesh/base/clock.ts'
+import { WeftError } from '../../mesh/base/errors.ts'
 import { mapBounded } from './bounded.ts'
 import { cableDevices, HOST_DEVICE, switchOf } from './devices.ts'
 import { namespaceOf, subnetAround, switchNamespace } from './names.ts'
@@ -17,6 +20,9 @@ const TOOLS_AT_ONCE = 8
 /** `gso_max_segs`: Linux's own default, and what makes the kernel cut super-frames up before the device, tunnelled ones too. */
 const SEGMENTS_ANY = 65_535
 const SEGMENTS_ONE = 1
+
+const PASSES_WITHIN = seconds(10)
+const POLL = millis(10)
 
 /** Above those that Linux names. */
 const FIRST_TABLE = 1_000
@@ -30,8 +36,33 @@ export async function setCables(lab: LabState): Promise<void> {
 
 /** A middlebox that was recorded may not have been plugged in: whoever was to do it was killed. */
 async function devicesIn(namespace: string): Promise<ReadonlySet<string>> {
-  const lines = (await mustRun('ip', ['-n', namespace, '-br', 'link', 'show'])).split('\n')
-  return new Set(lines.map((line) => line.replace(/[@\s].*/, '')))
+  return new Set((await statesIn(namespace)).keys())
+}
+
+/** Of each device: UP when it passes packets. */
+async function statesIn(namespace: string): Promise<ReadonlyMap<string, string>> {
+  const lines = (await mustRun('ip', ['-n', namespace, '-br', 'link', 'show'])).trim().split('\n')
+  return new Map(lines.map((line) => [line.replace(/[@\s].*/, ''), line.split(/\s+/)[1] ?? '']))
+}
+
+/**
+ * A device that was set up before it had a carrier drops what is sent by it until the kernel has taken the carrier into
+ * account, which it does some time later. @throws {WeftError} KERNEL when it does not.
+ */
+export async function untilPassing({ name }: Pick<LabState, 'name'>, devices: readonly string[]): Promise<void> {
+  const limit = deadline(PASSES_WITHIN)
+  for (;;) {
+    const states = await statesIn(switchNamespace(name))
+    const waiting = devices.filter((device) => states.get(device) !== 'UP')
+    if (waiting.length === 0) return
+    if (limit.aborted) throw new WeftError('KERNEL', `the kernel does not take these devices into use: ${waiting.join(', ')}`)
+    await sleep(POLL)
+  }
+}
+
+/** What packets between the hosts leave by. */
+export function cableEnds({ underlay, hosts }: LabState): readonly string[] {
+  return hosts.flatMap(({ name }) => [cableDevices(name).near, ...(underlay === 'routed' ? [switchOf(underlay, name)] : [])])
 }
 
 async function runLines({ name }: LabState, lines: readonly string[]): Promise<void> {

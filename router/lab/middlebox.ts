@@ -12,7 +12,7 @@ import { deadline, sleep } from '../../mesh/base/clock.ts'
 import { WeftError } from '../../mesh/base/errors.ts'
 import { addBridge, addVeth, deleteLink, getLink, setLink } from '../kernel/link.ts'
 import type { Netlink } from '../kernel/netlink.ts'
-import { setCables } from './cables.ts'
+import { cableEnds, setCables, untilPassing } from './cables.ts'
 import { cableDevices, DRAIN, switchOf } from './devices.ts'
 import { decodeCounters, type Impairment, type ImpairmentCounters, middleboxWords } from './impairment.ts'
 import { linkNamed, must, within } from './inside.ts'
@@ -34,6 +34,8 @@ export async function applyImpairment(lab: LabState, { name: host }: LabHost, po
     impairment === undefined ? unplug(netlink, lab, host) : plug(netlink, lab, host),
   )
   await setCables(lab)
+  const { mid, box } = cableDevices(host)
+  await untilPassing(lab, [...cableEnds(lab), ...(impairment === undefined ? [] : [mid, box])])
   if (impairment !== undefined) await startMiddlebox(lab.name, impairment, ports.signal)
 }
 
@@ -51,16 +53,17 @@ async function plug(netlink: Netlink, lab: LabState, host: HostName): Promise<vo
   if (must(await getLink(netlink, DRAIN)) === undefined) must(await addBridge(netlink, { name: DRAIN }))
   if (must(await getLink(netlink, mid)) === undefined) must(await addVeth(netlink, { name: mid, up: true, peer: { name: box } }))
   const drain = (await linkNamed(netlink, DRAIN)).index
-  await setMaster(netlink, near, drain)
   await setMaster(netlink, mid, drain)
   const port = (await linkNamed(netlink, box)).index
   must(await setLink(netlink, port, { master: (await linkNamed(netlink, switchOf(lab.underlay, host))).index, up: true }))
+  // Last: a switch with no port for a moment would lose its carrier.
+  await setMaster(netlink, near, drain)
 }
 
 async function unplug(netlink: Netlink, lab: LabState, host: HostName): Promise<void> {
   const { near, mid } = cableDevices(host)
-  must(await deleteLink(netlink, mid))
   await setMaster(netlink, near, (await linkNamed(netlink, switchOf(lab.underlay, host))).index)
+  must(await deleteLink(netlink, mid))
 }
 
 async function setMaster(netlink: Netlink, name: string, master: number): Promise<void> {

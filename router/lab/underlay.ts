@@ -30,7 +30,7 @@ import type { Netlink } from '../kernel/netlink.ts'
 import { applyRuleset } from '../kernel/nft.ts'
 import { addRoute } from '../kernel/route.ts'
 import { mapBounded } from './bounded.ts'
-import { prepareCables, setCables } from './cables.ts'
+import { cableEnds, prepareCables, setCables, untilPassing } from './cables.ts'
 import { type Cut, renderCuts } from './cuts.ts'
 import { cableDevices, HOST_DEVICE, switchOf } from './devices.ts'
 import { linkNamed, must, openNamespace, within } from './inside.ts'
@@ -66,6 +66,7 @@ export async function makeUnderlay(lab: LabState, clock: Clock): Promise<void> {
   await applyNat(lab)
   await prepareCables(lab)
   await setCables(lab)
+  await untilPassing(lab, cableEnds(lab))
 }
 
 function firstHost({ hosts: [first] }: LabState): LabHost {

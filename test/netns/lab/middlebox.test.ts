@@ -49,6 +49,10 @@ beforeEach(async () => {
     await side.exec('ip', 'link', 'set', 'eth0', 'up', 'gso_max_segs', '1')
     await side.exec('ip', 'address', 'add', `${formatIpv4(own.address)}/24`, 'dev', 'eth0')
     await side.exec('ip', 'neigh', 'add', formatIpv4(other.address), 'lladdr', other.mac, 'dev', 'eth0', 'nud', 'permanent')
+    // The end that was set up first gets its queue a little after its carrier.
+    const state = async (): Promise<string | undefined> =>
+      (await between.ip<{ readonly operstate: string }>('link', 'show', 'dev', device))[0]?.operstate
+    await expect.poll(state, { timeout: 10_000, interval: 10 }).toBe('UP')
   }
 })
 
