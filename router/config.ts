@@ -13,6 +13,8 @@ export interface Config {
   readonly runDirectory: string
   readonly nickname: string
   readonly cluster: string
+  /** Where this node is, as its peers are told: nodes of one zone are near each other. */
+  readonly zone: string | undefined
   /** The file with the secret of the cluster; undefined = the one in the state directory. */
   readonly secretFile: string | undefined
   /** The file with a passphrase that makes the secret. */
@@ -80,6 +82,13 @@ export const OPTIONS: { readonly [K in keyof Config]: OptionRow<Config[K]> } = {
     description: 'peers of another cluster are refused',
     fallback: () => 'weft',
     parse: (text) => matching(text, PRINTABLE, 'a name of 1 to 63 printable characters'),
+  },
+  zone: {
+    flags: '--zone <name>',
+    description: 'where this node is (a rack, a data centre, a cloud); peers are told',
+    fallback: () => undefined,
+    fallbackText: 'unknown',
+    parse: (text) => matching(text, PRINTABLE, 'a zone of 1 to 63 printable characters'),
   },
   secretFile: {
     flags: '--secret-file <file>',
@@ -187,6 +196,7 @@ export function parseConfig(
     runDirectory: read('runDirectory'),
     nickname: read('nickname'),
     cluster: read('cluster'),
+    zone: read('zone'),
     secretFile: read('secretFile'),
     passphraseFile: read('passphraseFile'),
     open: read('open'),

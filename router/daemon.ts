@@ -121,7 +121,7 @@ async function startRouter({ config, targets, log, stop }: Life, rename: (renami
       log,
       addresses: addressesOf(underlay.address, config),
       mtuBytes: underlay.mtuBytes,
-      zone: undefined,
+      zone: config.zone,
     }),
   )
   tellRemoval(ipam, rename, log)

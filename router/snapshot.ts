@@ -55,7 +55,7 @@ function connectionReport(status: ConnectionStatus): ConnectionReport {
 }
 
 function peerReport(record: PeerRecord, state: Liveness, nicknames: ReadonlyMap<PeerName, string>): PeerReport {
-  const { name, nickname, incarnation, version, addresses, port, mtuBytes, neighbours } = record
+  const { name, nickname, incarnation, version, addresses, port, mtuBytes, zone, neighbours } = record
   return {
     name,
     nickname,
@@ -65,6 +65,7 @@ function peerReport(record: PeerRecord, state: Liveness, nicknames: ReadonlyMap<
     addresses: addresses.map(formatIp),
     port,
     mtuBytes,
+    ...(zone === undefined ? {} : { zone }),
     connections: neighbours.map((neighbour) => ({
       name: neighbour.name,
       nickname: nicknames.get(neighbour.name) ?? '',

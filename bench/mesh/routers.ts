@@ -143,13 +143,13 @@ async function deathAndStart(lab: LabState, victim: LabHost, context: BenchConte
   const { signal } = context
   const others = lab.hosts.filter((host) => host !== victim)
   const cutAt = systemClock.now()
-  await applyCuts(lab.name, addCuts(lab.cuts, cutsAround(victim, others)))
+  await applyCuts(lab, addCuts(lab.cuts, cutsAround(victim, others)))
   await killRouter(lab, victim)
   const isDead = (report: MeshReport): boolean => peerOf(report, victim)?.state === 'dead'
   const deadAt = await untilAll(lab, others, isDead, { within: HEARD_WITHIN, signal, what: `${victim.name} is dead` })
   const [witness = victim] = others
   const old = peerOf(await reportOf(lab, witness), victim)?.incarnation ?? 0
-  await applyCuts(lab.name, lab.cuts)
+  await applyCuts(lab, lab.cuts)
   const isBack = (report: MeshReport): boolean => {
     const peer = peerOf(report, victim)
     return peer?.state === 'alive' && peer.incarnation > old

@@ -29,6 +29,8 @@ export interface PeerReport {
   readonly addresses: readonly string[]
   readonly port: number
   readonly mtuBytes: number
+  /** Where it is, if it says so. */
+  readonly zone?: string
   readonly connections: readonly {
     readonly name: string
     readonly nickname: string

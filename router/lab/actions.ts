@@ -7,9 +7,9 @@ import { ask } from '../cli/client.ts'
 import type { CliIo } from '../cli/io.ts'
 import { native } from '../kernel/native.ts'
 import { labNames, removeLab } from './cleanup.ts'
-import { addCuts, type Cut, healPair } from './cuts.ts'
-import { hostNamed, openLab, podNamed, podsOf, saveLab } from './lab.ts'
+import { hostNamed, openLab, podNamed, podsOf } from './lab.ts'
 import { LabLock } from './lock.ts'
+import { type ImpairmentStatus, impairmentsOf } from './middlebox.ts'
 import { freePodName, type LabName, namespaceOf, PODS_PER_HOST_MAX, parsePodName } from './names.ts'
 import { hostPaths, labFile, namespacePath } from './paths.ts'
 import type { LabPorts } from './ports.ts'
@@ -19,7 +19,6 @@ import { Progress } from './progress.ts'
 import { killRouter, routerOf, startRouters } from './routers.ts'
 import { addPod, deletePod } from './runtime.ts'
 import { type LabHost, type LabState, type PodRecord, readLab } from './state.ts'
-import { applyCuts } from './underlay.ts'
 import { type BuiltLab, buildLab, type LabPlan } from './up.ts'
 
 /** Where programs are on every Linux, whatever the caller's environment says. */
@@ -30,7 +29,7 @@ export function searchPath(io: CliIo): string {
 }
 
 /** Runs `work` as the only command that changes the lab. */
-async function changing<T>(io: CliIo, lab: LabName, work: (ports: LabPorts) => Promise<T>): Promise<T> {
+export async function changing<T>(io: CliIo, lab: LabName, work: (ports: LabPorts) => Promise<T>): Promise<T> {
   using progress = new Progress(systemClock, (line) => io.err(line))
   const ports: LabPorts = {
     clock: systemClock,
@@ -98,39 +97,6 @@ export function start(io: CliIo, name: LabName, hostWanted: string): Promise<voi
   })
 }
 
-export interface CutOptions {
-  readonly udp: boolean
-  readonly oneWay: boolean
-}
-
-/** All cuts after it. */
-export function cut(io: CliIo, name: LabName, pair: readonly [string, string], { udp, oneWay }: CutOptions): Promise<readonly Cut[]> {
-  return changing(io, name, async () => {
-    const lab = await openLab(name)
-    const [a, b] = [hostNamed(lab, pair[0]).name, hostNamed(lab, pair[1]).name]
-    if (a === b) throw new WeftError('USAGE', 'a cut is between two different hosts')
-    const what = udp ? 'udp' : 'all'
-    const there: Cut = { from: a, to: b, what }
-    return await setCuts(lab, addCuts(lab.cuts, oneWay ? [there] : [there, { from: b, to: a, what }]))
-  })
-}
-
-/** All cuts that remain. @param pair all hosts when undefined. */
-export function heal(io: CliIo, name: LabName, pair: readonly [string, string] | undefined): Promise<readonly Cut[]> {
-  return changing(io, name, async () => {
-    const lab = await openLab(name)
-    if (pair === undefined) return await setCuts(lab, [])
-    return await setCuts(lab, healPair(lab.cuts, hostNamed(lab, pair[0]).name, hostNamed(lab, pair[1]).name))
-  })
-}
-
-/** Written down first: a command that is killed in between leaves a list that the next cut or heal makes true. */
-async function setCuts(lab: LabState, cuts: readonly Cut[]): Promise<readonly Cut[]> {
-  await saveLab({ ...lab, cuts })
-  await applyCuts(lab.name, cuts)
-  return cuts
-}
-
 /** Changes nothing, so that it waits for nobody. */
 export async function check(io: CliIo, name: LabName): Promise<CheckReport> {
   const pods = await podsOf(await openLab(name))
@@ -153,6 +119,7 @@ export interface LabStatus {
   readonly lab: LabState
   readonly pods: readonly PodRecord[]
   readonly hosts: readonly HostStatus[]
+  readonly impairments: readonly ImpairmentStatus[]
 }
 
 /** @param part of the routers' status, as in `weft status PART`; the whole when undefined. */
@@ -165,7 +132,7 @@ export async function status(name: LabName, format: 'text' | 'json', part?: stri
       return { host, running, text: running ? (await ask(hostPaths(name, host.name).apiSocket, 'GET', path)).body : '' }
     }),
   )
-  return { lab, pods: await podsOf(lab), hosts }
+  return { lab, pods: await podsOf(lab), hosts, impairments: await impairmentsOf(lab) }
 }
 
 /** One lab of this machine, in few words. */

@@ -1,30 +1,30 @@
 /** `weft lab …`: the command line of the lab. */
 import { access, constants } from 'node:fs/promises'
 import { dirname } from 'node:path'
-import { Command, InvalidArgumentError } from 'commander'
+import { Command, Option } from 'commander'
 import { type Cidr, parseCidr } from '../../mesh/base/address.ts'
 import { describeError, WeftError } from '../../mesh/base/errors.ts'
+import { err, ok, type Result } from '../../mesh/base/result.ts'
 import type { CliIo } from '../cli/io.ts'
-import { addPodTo, check, cut, deletePodOf, down, heal, kill, list, searchPath, start, status, up } from './actions.ts'
+import { addPodTo, check, deletePodOf, down, kill, list as listLabs, searchPath, start, status, up } from './actions.ts'
 import { labNames } from './cleanup.ts'
 import { runDemo } from './demo.ts'
 import { execIn } from './exec.ts'
 import { memberNamed, openLab } from './lab.ts'
 import { renderMatrix } from './matrix.ts'
-import { HOSTS_MAX, type LabName, PODS_PER_HOST_MAX, parseLabName } from './names.ts'
+import { HOSTS_MAX, type LabName, PODS_PER_HOST_MAX, UNDERLAYS, type UnderlayKind } from './names.ts'
+import { type LabOptions, labOptions, list, nameOption, orInvalid, whole } from './options.ts'
 import { LABS_DIRECTORY } from './paths.ts'
-import { membersDocument, podDocument, renderCutList, renderJson, renderList, renderStatusOf, renderUp, statusDocument } from './render.ts'
+import { membersDocument, podDocument, renderJson, renderList, renderStatusOf, renderUp, statusDocument } from './render.ts'
 import { MTU_BYTES_MAX, MTU_BYTES_MIN } from './state.ts'
-
-interface LabOptions {
-  readonly name: LabName
-  readonly json?: boolean
-}
+import { underlayCommands } from './underlay-commands.ts'
+import { DEFAULT_MTU_BYTES, DEFAULT_ZONE, parseZone } from './up.ts'
 
 export function labCommand(io: CliIo): Command {
   const lab = new Command('lab').enablePositionalOptions().hook('preAction', refuseOthersThanRoot)
-  const commands = [upCommand, execCommand, podCommand, killCommand, startCommand, cutCommand, healCommand, checkCommand]
-  for (const make of [...commands, statusCommand, listCommand, downCommand, demoCommand]) lab.addCommand(make(io))
+  for (const make of [upCommand, execCommand, podCommand, killCommand, startCommand]) lab.addCommand(make(io))
+  for (const command of underlayCommands(io)) lab.addCommand(command)
+  for (const make of [checkCommand, statusCommand, listCommand, downCommand, demoCommand]) lab.addCommand(make(io))
   return lab
 }
 
@@ -37,22 +37,40 @@ async function refuseOthersThanRoot(): Promise<void> {
   }
 }
 
+const mtuOf = whole(MTU_BYTES_MIN, MTU_BYTES_MAX)
+
 function upCommand(io: CliIo): Command {
   interface UpOptions extends LabOptions {
     readonly hosts: number
     readonly pods: number
-    readonly mtu: number
+    readonly underlay: UnderlayKind
+    readonly mtu?: readonly number[]
+    readonly zones?: readonly string[]
+    readonly nat?: readonly string[]
     readonly range?: Cidr
   }
   return labOptions('up', 'build a lab: hosts, routers, pods')
     .option('--hosts <number>', `1 to ${HOSTS_MAX}`, whole(1, HOSTS_MAX), 3)
     .option('--pods <number>', `pods on each host, 0 to ${PODS_PER_HOST_MAX}`, whole(0, PODS_PER_HOST_MAX), 2)
-    .option('--mtu <bytes>', 'MTU of the network between the hosts', whole(MTU_BYTES_MIN, MTU_BYTES_MAX), 1_500)
-    .option('--range <cidr>', 'what pods get their addresses from; 10.32.0.0/12 unless given', parseRange)
-    .action(async ({ name, json, hosts, pods, mtu, range }: UpOptions) => {
-      const built = await up(io, { name, hosts, podsPerHost: pods, mtuBytes: mtu, range })
-      io.out(json ? renderJson(membersDocument(built.lab, built.pods)) : renderUp(built))
-    })
+    .addOption(
+      new Option('--underlay <kind>', 'l2: one switch; routed: a subnet for each host, and a router between them')
+        .choices(UNDERLAYS)
+        .default('l2'),
+    )
+    .option('--mtu <bytes>', `of the cables: one for all, or one for each, as 1500,1400,1500 (default: ${DEFAULT_MTU_BYTES})`, list(mtuOf))
+    .option('--zones <names>', 'where the hosts are: one for all, or one for each, as a,a,b (default: one)', list(orInvalid(parseZone)))
+    .option(
+      '--nat <hosts>',
+      'these are behind address translation, as a,c (routed): nobody reaches them first',
+      list((text) => text),
+    )
+    .option('--range <cidr>', 'what pods get their addresses from (default: 10.32.0.0/12)', orInvalid(parseRange))
+    .action(
+      async ({ name, json, hosts, pods, underlay, range, mtu = [DEFAULT_MTU_BYTES], zones = [DEFAULT_ZONE], nat = [] }: UpOptions) => {
+        const built = await up(io, { name, hosts, podsPerHost: pods, underlay, mtuBytes: mtu, zones, nat, range })
+        io.out(json ? renderJson(membersDocument(built.lab, built.pods)) : renderUp(built))
+      },
+    )
 }
 
 function execCommand(io: CliIo): Command {
@@ -110,29 +128,6 @@ function startCommand(io: CliIo): Command {
     })
 }
 
-function cutCommand(io: CliIo): Command {
-  return labOptions('cut', 'drop what two hosts send each other')
-    .argument('<from>')
-    .argument('<to>')
-    .option('--udp', 'UDP only')
-    .option('--one-way', 'only from the first to the second')
-    .action(async (from: string, to: string, options: LabOptions & { readonly udp?: boolean; readonly oneWay?: boolean }) => {
-      const cuts = await cut(io, options.name, [from, to], { udp: options.udp ?? false, oneWay: options.oneWay ?? false })
-      io.out(options.json ? renderJson({ cuts }) : renderCutList(cuts))
-    })
-}
-
-function healCommand(io: CliIo): Command {
-  return labOptions('heal', 'undo the cuts between two hosts, or all of them')
-    .argument('[host]')
-    .argument('[other]')
-    .action(async (host: string | undefined, other: string | undefined, { name, json }: LabOptions) => {
-      if (host !== undefined && other === undefined) throw new WeftError('USAGE', 'heal takes two hosts, or none for all')
-      const cuts = await heal(io, name, host === undefined || other === undefined ? undefined : [host, other])
-      io.out(json ? renderJson({ cuts }) : renderCutList(cuts))
-    })
-}
-
 function checkCommand(io: CliIo): Command {
   return labOptions('check', 'every pod to every other one: ping, TCP, a UDP datagram of 64 KB, a packet of full MTU')
     .addHelpText('after', '\nNothing is sent twice; an answer counts for 2 s. Exits with 1 when anything fails.')
@@ -155,7 +150,7 @@ function listCommand(io: CliIo): Command {
     .description('the labs on this machine')
     .option('--json', 'print JSON')
     .action(async ({ json }: { readonly json?: boolean }) => {
-      const labs = await list()
+      const labs = await listLabs()
       io.out(json ? renderJson({ labs }) : renderList(labs))
     })
 }
@@ -180,27 +175,11 @@ function demoCommand(io: CliIo): Command {
     .action(async ({ name, keep = false }: LabOptions & { readonly keep?: boolean }) => await runDemo(io, { name, keep }))
 }
 
-function labOptions(command: string, description: string): Command {
-  return nameOption(new Command(command).description(description)).option('--json', 'print JSON')
-}
-
-function nameOption(command: Command, fallback = 'lab'): Command {
-  return command.option('--name <lab>', 'which lab', (text) => parseLabName(text), parseLabName(fallback))
-}
-
 /** Whether pods can get addresses from it the routers say. */
-function parseRange(text: string): Cidr {
+function parseRange(text: string): Result<Cidr, string> {
   try {
-    return parseCidr(text)
+    return ok(parseCidr(text))
   } catch (error) {
-    throw new InvalidArgumentError(describeError(error))
-  }
-}
-
-function whole(min: number, max: number): (text: string) => number {
-  return (text) => {
-    const value = /^\d{1,6}$/.test(text) ? Number(text) : Number.NaN
-    if (value >= min && value <= max) return value
-    throw new InvalidArgumentError(`not a whole number from ${min} to ${max}`)
+    return err(describeError(error))
   }
 }

@@ -4,10 +4,10 @@ import { check, down, status, up } from './actions.ts'
 import { renderMatrix } from './matrix.ts'
 import type { LabName } from './names.ts'
 import { renderHost, renderMembers } from './render.ts'
+import { DEFAULT_MTU_BYTES, DEFAULT_ZONE } from './up.ts'
 
 const HOSTS = 3
 const PODS_PER_HOST = 2
-const MTU_BYTES = 1_500
 const COMMAND_WIDTH = 62
 
 export interface DemoOptions {
@@ -21,7 +21,16 @@ export async function runDemo(io: CliIo, { name, keep }: DemoOptions): Promise<v
   io.out(
     `A cluster of ${HOSTS} hosts with ${PODS_PER_HOST} pods each: network namespaces on this machine, real routers, the real CNI plugin.\n\n`,
   )
-  const { lab, pods } = await up(io, { name, hosts: HOSTS, podsPerHost: PODS_PER_HOST, mtuBytes: MTU_BYTES, range: undefined })
+  const { lab, pods } = await up(io, {
+    name,
+    hosts: HOSTS,
+    podsPerHost: PODS_PER_HOST,
+    underlay: 'l2',
+    mtuBytes: [DEFAULT_MTU_BYTES],
+    zones: [DEFAULT_ZONE],
+    nat: [],
+    range: undefined,
+  })
   try {
     io.out(`Hosts, their addresses, and their pods:\n\n${renderMembers(lab, pods)}\n`)
     await showStatus(io, name)

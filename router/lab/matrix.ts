@@ -40,7 +40,7 @@ function cell(pair: PairReport): string {
 
 function summary({ pairs, tookMs }: CheckReport): string {
   const failed = pairs.filter((pair) => CHECKS.some((check) => !pair[check]))
-  const count = `${pairs.length - failed.length} of ${pairs.length} pairs ok (ping, TCP, UDP of 64 KB, full MTU) in ${(tookMs / 1_000).toFixed(1)} s\n`
+  const count = `${pairs.length - failed.length} of ${pairs.length} pairs ok (ping, TCP, UDP of 64 KB, full MTU) in ${(tookMs / 1_000).toFixed(1)} s\n${sizes(pairs)}`
   if (failed.length === 0) return count
   const details = failed.map(
     (pair) =>
@@ -49,6 +49,15 @@ function summary({ pairs, tookMs }: CheckReport): string {
   const more = details.length - FAILURES_SHOWN_MAX
   const shown = [...details.slice(0, FAILURES_SHOWN_MAX), ...(more > 0 ? [`  … and ${more} more (see --json)`] : [])]
   return `${count}failed: ${LEGEND}\n${shown.join('\n')}\n`
+}
+
+/** `biggest packets in one piece: 1450 bytes (24 pairs), 1350 bytes (6 pairs)`. */
+function sizes(pairs: readonly PairReport[]): string {
+  const counts = new Map<number, number>()
+  for (const { provenBytes } of pairs) if (provenBytes > 0) counts.set(provenBytes, (counts.get(provenBytes) ?? 0) + 1)
+  if (counts.size === 0) return ''
+  const words = [...counts].toSorted(([one], [other]) => other - one).map(([bytes, count]) => `${bytes} bytes (${count} pairs)`)
+  return `biggest packets in one piece: ${words.join(', ')}\n`
 }
 
 function key(from: string, to: string): string {

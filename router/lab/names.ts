@@ -20,8 +20,18 @@ export const PODS_PER_HOST_MAX = 250
 /** The namespace with the switch, in the place of a host's or pod's name. */
 const SWITCH = 'net'
 
+/** `l2`: all hosts on one switch. `routed`: each host has a subnet of its own, and a router between them. */
+export const UNDERLAYS = ['l2', 'routed'] as const
+export type UnderlayKind = (typeof UNDERLAYS)[number]
+
 /** From the block that is set apart for benchmarks of network devices (RFC 2544): nobody's real network. */
-export const UNDERLAY: Cidr = parseCidr('198.18.0.0/16')
+const UNDERLAY: Cidr = parseCidr('198.18.0.0/16')
+
+/** Of the subnet of each host, where each has its own. */
+const SUBNET_LENGTH = 24
+const SUBNET_ADDRESSES = 2 ** (32 - SUBNET_LENGTH)
+/** The router's place in each subnet: the last address but the broadcast. */
+const GATEWAY_PLACE = SUBNET_ADDRESSES - 2
 
 const LETTERS = 26
 const LAB_NAME = /^[a-z0-9]{1,12}$/
@@ -61,8 +71,23 @@ export function hostName(index: number): HostName {
 }
 
 /** @param index from 0. */
-export function hostAddress(index: number): Ipv4 {
-  return ipv4(UNDERLAY.base + index + 1)
+export function hostAddress(index: number, underlay: UnderlayKind = 'l2'): Ipv4 {
+  return ipv4(UNDERLAY.base + (underlay === 'l2' ? index + 1 : (index + 1) * SUBNET_ADDRESSES + 1))
+}
+
+/** Of the network that a host sees as its own segment. */
+export function hostPrefixLength(underlay: UnderlayKind): number {
+  return underlay === 'l2' ? UNDERLAY.length : SUBNET_LENGTH
+}
+
+/** Of a host of this address; a routed underlay only. */
+export function subnetAround(address: Ipv4): Cidr {
+  return { base: ipv4(address - (address % SUBNET_ADDRESSES)), length: SUBNET_LENGTH }
+}
+
+/** The router in the subnet of a host of this address. */
+export function gatewayOf(address: Ipv4): Ipv4 {
+  return ipv4(subnetAround(address).base + GATEWAY_PLACE)
 }
 
 /** @param number from 1, as people count. */

@@ -17,6 +17,9 @@ export const WEFT_MAIN: string = fileURLToPath(new URL('../main.ts', import.meta
 /** Where the container runtime of the lab finds plugins. */
 export const PLUGIN_DIRECTORY: string = fileURLToPath(new URL('../../build/', import.meta.url))
 
+/** What a bad cable is made of. */
+export const MIDDLEBOX: string = fileURLToPath(new URL('../../build/weft-middlebox', import.meta.url))
+
 export function namespacePath(namespace: string): string {
   return join(NAMESPACES_DIRECTORY, namespace)
 }
@@ -54,6 +57,9 @@ export interface HostPaths {
   readonly conflist: string
   /** One file per pod: what the container runtime knows of it. */
   readonly pods: string
+  /** What the middlebox of its cable has counted, and what it said when it failed. */
+  readonly counters: string
+  readonly middleboxLog: string
 }
 
 export function hostPaths(lab: LabName, host: HostName): HostPaths {
@@ -73,6 +79,8 @@ export function hostPaths(lab: LabName, host: HostName): HostPaths {
     router: join(directory, 'router.json'),
     conflist: join(directory, CONFLIST_NAME),
     pods: join(directory, 'pods'),
+    counters: join(directory, 'middlebox.counters'),
+    middleboxLog: join(directory, 'middlebox.log'),
   }
 }
 

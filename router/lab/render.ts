@@ -1,7 +1,9 @@
 /** What the lab's commands print, as text and as JSON documents. */
 import type { HostStatus, LabEntry, LabStatus } from './actions.ts'
 import { type Cut, describeCut } from './cuts.ts'
-import type { LabState, PodRecord } from './state.ts'
+import { type DirectionCounters, describeImpairment } from './impairment.ts'
+import type { ImpairmentStatus } from './middlebox.ts'
+import type { LabHost, LabState, PodRecord } from './state.ts'
 import type { BuiltLab } from './up.ts'
 
 export function renderJson(document: unknown): string {
@@ -33,18 +35,28 @@ export function renderMembers(lab: LabState, pods: readonly PodRecord[]): string
   return lab.hosts
     .map((host) => {
       const its = pods.filter((pod) => pod.host === host.name).map((pod) => `${pod.name} ${pod.address ?? '(no address)'}`)
-      return `  ${host.name}  ${host.address.padEnd(14)}  ${its.join(', ')}`.trimEnd()
+      return `  ${host.name}  ${host.address.padEnd(14)}  ${notes(lab, host)}${its.join(', ')}`.trimEnd()
     })
     .map((line) => `${line}\n`)
     .join('')
+}
+
+/** Where hosts differ in it: how big packets may be, and where they are. */
+function notes({ hosts }: LabState, { mtuBytes, farMtuBytes, zone, publicAddress }: LabHost): string {
+  const hidden = mtuBytes === farMtuBytes ? '' : ` (really ${farMtuBytes})`
+  const hasMtus = new Set(hosts.flatMap((host) => [host.mtuBytes, host.farMtuBytes])).size > 1
+  const hasZones = new Set(hosts.map((host) => host.zone)).size > 1
+  const behind = publicAddress === undefined ? [] : [`behind ${publicAddress}`]
+  const words = [...behind, ...(hasZones ? [`zone ${zone}`] : []), ...(hasMtus ? [`MTU ${mtuBytes}${hidden}`] : [])]
+  return words.length === 0 ? '' : `${words.join(', ')}: `
 }
 
 /** What can be read without a lab: the documents of --json have names of their own, not those of our files. */
 export function membersDocument(lab: LabState, pods: readonly PodRecord[]): Readonly<Record<string, unknown>> {
   return {
     lab: lab.name,
-    mtuBytes: lab.mtuBytes,
-    hosts: lab.hosts.map(({ name, address, peer }) => ({ name, address, peer })),
+    underlay: lab.underlay,
+    hosts: lab.hosts,
     pods: pods.map(podDocument),
   }
 }
@@ -53,23 +65,23 @@ export function podDocument({ name, host, address, containerId }: PodRecord): Re
   return { name, host, address, containerId }
 }
 
-export function renderStatusOf({ hosts, lab, pods }: LabStatus): string {
+export function renderStatusOf({ hosts, lab, pods, impairments }: LabStatus): string {
   const cuts = lab.cuts.length === 0 ? '' : `\n${renderCutList(lab.cuts)}`
-  return `${renderMembers(lab, pods)}${cuts}\n${hosts.map(renderHost).join('\n')}`
+  const bad = impairments.length === 0 ? '' : `\n${renderImpairments(impairments)}`
+  return `${renderMembers(lab, pods)}${cuts}${bad}\n${hosts.map(renderHost).join('\n')}`
 }
 
 export function renderHost({ host, running, text }: HostStatus): string {
   return `=== ${host.name} (${host.address})\n${running ? text : 'its router does not run\n'}`
 }
 
-export function statusDocument({ lab, pods, hosts }: LabStatus): Readonly<Record<string, unknown>> {
+export function statusDocument({ lab, pods, hosts, impairments }: LabStatus): Readonly<Record<string, unknown>> {
   return {
     ...membersDocument(lab, pods),
     cuts: lab.cuts,
+    impairments: impairments.map(impairmentDocument),
     hosts: hosts.map(({ host, running, text }) => ({
-      name: host.name,
-      address: host.address,
-      peer: host.peer,
+      ...host,
       running,
       ...(running ? { status: JSON.parse(text) as unknown } : {}),
     })),
@@ -78,6 +90,26 @@ export function statusDocument({ lab, pods, hosts }: LabStatus): Readonly<Record
 
 export function renderCutList(cuts: readonly Cut[]): string {
   return cuts.length === 0 ? 'nothing is cut\n' : `cut: ${cuts.map(describeCut).join(', ')}\n`
+}
+
+export function impairmentDocument({ impairment, running, counters }: ImpairmentStatus): Readonly<Record<string, unknown>> {
+  return { ...impairment, running, ...(counters === undefined ? {} : { counters }) }
+}
+
+export function renderImpairments(all: readonly ImpairmentStatus[]): string {
+  if (all.length === 0) return 'no cable is a bad one\n'
+  return all
+    .map(({ impairment, running, counters }) => {
+      const dead = running ? '' : '; its middlebox does not run: what passes is not this before the next `lab impair`'
+      const counted =
+        counters === undefined ? '' : `  from it: ${countersLine(counters.fromHost)}\n  to it:   ${countersLine(counters.toHost)}\n`
+      return `impaired: ${describeImpairment(impairment)}${dead}\n${counted}`
+    })
+    .join('')
+}
+
+function countersLine({ received, sent, lost, duplicated, reordered, overflowed }: DirectionCounters): string {
+  return `${received} received, ${sent} sent, ${lost} lost, ${duplicated} duplicated, ${reordered} reordered, ${overflowed} without room`
 }
 
 export function renderList(labs: readonly LabEntry[]): string {

@@ -81,13 +81,13 @@ async function startRouter(lab: LabState, host: LabHost, capabilities: string, p
   await untilReady(lab, host, AbortSignal.any([exited.signal, ports.signal]))
 }
 
-/** Every host but the first knows the first one only: they hear of each other through it. */
+/** Every host but the first that can be reached knows that one only: they hear of each other through it. */
 function routerArguments(lab: LabState, host: LabHost): readonly string[] {
   const { state, run } = hostPaths(lab.name, host.name)
-  const [first, second] = lab.hosts
+  const [first, second] = lab.hosts.filter((other) => other.publicAddress === undefined)
   const peer = host.name === first?.name ? second : first
   return [
-    ...['--state-dir', state, '--run-dir', run, '--nickname', host.name],
+    ...['--state-dir', state, '--run-dir', run, '--nickname', host.name, '--zone', host.zone],
     ...['--ipam-init', `seed=${lab.hosts.map(({ peer: name }) => name).join(',')}`],
     ...(lab.range === undefined ? [] : ['--ipalloc-range', lab.range]),
     ...(peer === undefined ? [] : [peer.address]),

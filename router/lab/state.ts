@@ -4,28 +4,42 @@ import { z } from 'zod'
 import { isPeerName, type PeerName } from '../../mesh/base/brand.ts'
 import { errnoCode } from '../../mesh/base/errors.ts'
 import { err, ok, type Result } from '../../mesh/base/result.ts'
-import type { Cut } from './cuts.ts'
-import { HOSTS_MAX, type HostName, isHostName, isLabName, isPodName, type LabName, type PodName } from './names.ts'
+import { ZONE_LENGTH_MAX } from '../../mesh/record.ts'
+import { isPrintable } from '../../mesh/text.ts'
+import { type Cut, type CutKind, isCutKind } from './cuts.ts'
+import { DELAY_US_MAX, type Impairment, PPM_MAX, RATE_KBIT_MAX, SEED_MAX } from './impairment.ts'
+import {
+  HOSTS_MAX,
+  type HostName,
+  isHostName,
+  isLabName,
+  isPodName,
+  type LabName,
+  type PodName,
+  UNDERLAYS,
+  type UnderlayKind,
+} from './names.ts'
 
 /** IPv4's least (RFC 791), and what a Linux device carries at most. */
 export const MTU_BYTES_MIN = 576
 export const MTU_BYTES_MAX = 65_535
 
-/** Every direction of every pair. */
-const CUTS_MAX = HOSTS_MAX * HOSTS_MAX
+/** Every direction of every pair, and some protocols of each. */
+const CUTS_MAX = 4 * HOSTS_MAX * HOSTS_MAX
 
 /** The file `lab.json`. */
 export interface LabState {
-  readonly version: 1
+  readonly version: 2
   readonly name: LabName
   /** `building` until `lab up` has ended well. */
   readonly phase: 'building' | 'ready'
-  /** Of the network between the hosts. */
-  readonly mtuBytes: number
+  readonly underlay: UnderlayKind
   /** The routers' --ipalloc-range; absent for their default. */
   readonly range?: string | undefined
   readonly hosts: readonly LabHost[]
   readonly cuts: readonly Cut[]
+  /** One of a host at most. */
+  readonly impairments: readonly Impairment[]
 }
 
 export interface LabHost {
@@ -34,6 +48,14 @@ export interface LabHost {
   readonly address: string
   /** Its router's name, of the identity that was made for it. */
   readonly peer: PeerName
+  /** What its router says of where it is. */
+  readonly zone: string
+  /** Of its device on the underlay. */
+  readonly mtuBytes: number
+  /** What really passes; another than `mtuBytes` where the host does not know of it. */
+  readonly farMtuBytes: number
+  /** It is behind address translation, and others see this one. */
+  readonly publicAddress?: string | undefined
 }
 
 /** A process id and when that process began, in clock ticks since boot: a later process with the same id began later. */
@@ -74,17 +96,45 @@ const podName = z.custom<PodName>((value) => typeof value === 'string' && isPodN
 
 const peerName = z.custom<PeerName>((value) => typeof value === 'string' && isPeerName(value), 'not the name of a peer')
 
+const mtuBytes = z.int().min(MTU_BYTES_MIN).max(MTU_BYTES_MAX)
+const share = z.int().min(0).max(PPM_MAX)
+const zone = z.string().refine((text) => isPrintable(text, ZONE_LENGTH_MAX), 'not the name of a zone')
+const cutKind = z.custom<CutKind>((value) => typeof value === 'string' && isCutKind(value), 'not what can be cut')
+
 const labSchema: z.ZodType<LabState> = z.strictObject({
-  version: VERSION,
+  version: z.literal(2),
   name: labName,
   phase: z.enum(['building', 'ready']),
-  mtuBytes: z.int().min(MTU_BYTES_MIN).max(MTU_BYTES_MAX),
+  underlay: z.enum(UNDERLAYS),
   range: z.cidrv4().optional(),
   hosts: z
-    .array(z.strictObject({ name: hostName, address: z.ipv4(), peer: peerName }))
+    .array(
+      z.strictObject({
+        name: hostName,
+        address: z.ipv4(),
+        peer: peerName,
+        zone,
+        mtuBytes,
+        farMtuBytes: mtuBytes,
+        publicAddress: z.ipv4().optional(),
+      }),
+    )
     .min(1)
     .max(HOSTS_MAX),
-  cuts: z.array(z.strictObject({ from: hostName, to: hostName, what: z.enum(['all', 'udp']) })).max(CUTS_MAX),
+  cuts: z.array(z.strictObject({ from: hostName, to: hostName, what: cutKind })).max(CUTS_MAX),
+  impairments: z
+    .array(
+      z.strictObject({
+        host: hostName,
+        lossPpm: share,
+        duplicatePpm: share,
+        reorderPpm: share,
+        delayUs: z.int().min(0).max(DELAY_US_MAX),
+        rateKbit: z.int().min(0).max(RATE_KBIT_MAX),
+        seed: z.int().min(0).max(SEED_MAX),
+      }),
+    )
+    .max(HOSTS_MAX),
 })
 
 const routerSchema: z.ZodType<RouterRecord> = z.strictObject({

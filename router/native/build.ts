@@ -1,6 +1,7 @@
 /**
- * Compiles what is C: the native module (`build/weft.node`, loaded by `router/kernel/native.ts`) and the
- * executable that the container runtime calls (`build/weft-cni`, a static one, as it runs on any host).
+ * Compiles what is C: the native module (`build/weft.node`, loaded by `router/kernel/native.ts`), the
+ * executable that the container runtime calls (`build/weft-cni`, a static one, as it runs on any host), and
+ * the lab's bad cable (`build/weft-middlebox`).
  *
  *     node router/native/build.ts
  *
@@ -51,6 +52,15 @@ const TARGETS: readonly Target[] = [
     includes: [],
     compiler: 'musl-gcc',
     flags: [...WARNINGS, '-Os', '-static', '-s'],
+    packages: 'musl-tools',
+  },
+  {
+    output: 'weft-middlebox',
+    sources: 'router/lab/middlebox',
+    main: 'middlebox.c',
+    includes: [],
+    compiler: 'musl-gcc',
+    flags: [...WARNINGS, '-O2', '-static', '-s'],
     packages: 'musl-tools',
   },
 ]

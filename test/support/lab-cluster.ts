@@ -73,8 +73,8 @@ export async function labCluster(...words: readonly string[]): Promise<LabCluste
       if (found === undefined) throw new Error(`there is no host ${name}`)
       return found
     },
-    cutAfter: (count) => applyCuts(lab.name, cutsBetween(state, count)),
-    heal: () => applyCuts(lab.name, []),
+    cutAfter: (count) => applyCuts(state, cutsBetween(state, count)),
+    heal: () => applyCuts(state, []),
     [Symbol.asyncDispose]: () => made.disposeAsync(),
   }
 }

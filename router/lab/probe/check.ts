@@ -69,14 +69,16 @@ async function checkPair(from: Subject, to: Subject): Promise<PairReport> {
     const outcome = outcomes[index]
     return outcome?.ok === false ? [[check, outcome.error] as const] : []
   })
-  return { from: from.target.name, to: to.target.name, ...passed, errors: Object.fromEntries(errors) }
+  const full = outcomes[CHECKS.indexOf('fullMtu')]
+  const provenBytes = full?.ok === true ? (full.value ?? 0) : 0
+  return { from: from.target.name, to: to.target.name, ...passed, provenBytes, errors: Object.fromEntries(errors) }
 }
 
 function outcomeOf(
   check: CheckName,
   from: Subject['endpoint'],
   to: Subject['endpoint'],
-): Promise<Result<void, string>> | Result<void, string> {
+): Promise<Result<number | undefined, string>> | Result<number | undefined, string> {
   if (!from.ok) return from
   if (!to.ok) return to
   return from.value.check(check, to.value)

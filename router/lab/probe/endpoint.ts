@@ -3,7 +3,7 @@ import { closeSync } from 'node:fs'
 import { type Ipv4, parseIpv4 } from '../../../mesh/base/address.ts'
 import type { Clock } from '../../../mesh/base/clock.ts'
 import { describeError } from '../../../mesh/base/errors.ts'
-import { err } from '../../../mesh/base/result.ts'
+import { err, ok, type Result } from '../../../mesh/base/result.ts'
 import type { Fd, Native } from '../../kernel/native.ts'
 import { openNetns } from '../../kernel/netns.ts'
 import { IcmpProbe } from './icmp-probe.ts'
@@ -66,21 +66,24 @@ export class ProbeEndpoint implements AsyncDisposable {
     return new ProbeEndpoint(address, { ...parts, resources: stack.move() })
   }
 
-  /** Never throws: whatever goes wrong is the outcome. */
-  async check(name: CheckName, to: ProbeEndpoint): Promise<Outcome> {
+  /** Never throws: whatever goes wrong is the outcome. A `fullMtu` that passes tells the size that did. */
+  async check(name: CheckName, to: ProbeEndpoint): Promise<Result<number | undefined, string>> {
     try {
-      return await this.#run(name, to)
+      return name === 'fullMtu' ? await this.#icmp.largest(to.address, this.mtuBytes) : await this.#run(name, to)
     } catch (error) {
       return err(describeError(error))
     }
   }
 
-  #run(name: CheckName, to: ProbeEndpoint): Promise<Outcome> {
+  async #run(name: Exclude<CheckName, 'fullMtu'>, to: ProbeEndpoint): Promise<Result<undefined, string>> {
+    const outcome = await this.#outcome(name, to)
+    return outcome.ok ? ok(undefined) : outcome
+  }
+
+  #outcome(name: Exclude<CheckName, 'fullMtu'>, to: ProbeEndpoint): Promise<Outcome> {
     switch (name) {
       case 'ping':
         return this.#icmp.ping(to.address, SMALL_PACKET_BYTES)
-      case 'fullMtu':
-        return this.#icmp.ping(to.address, this.mtuBytes)
       case 'udp64k':
         return this.#udp.send(to.address, to.#udp.port)
       case 'tcp':

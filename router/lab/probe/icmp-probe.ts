@@ -3,7 +3,7 @@ import { formatIpv4, type Ipv4 } from '../../../mesh/base/address.ts'
 import { bytesEqual } from '../../../mesh/base/bytes.ts'
 import type { Clock } from '../../../mesh/base/clock.ts'
 import { describeError, errnoCode } from '../../../mesh/base/errors.ts'
-import { err } from '../../../mesh/base/result.ts'
+import { err, ok, type Result } from '../../../mesh/base/result.ts'
 import type { Fd, Native } from '../../kernel/native.ts'
 import { decodeIcmp, encodeEchoRequest, ICMP_HEADER_BYTES, IPV4_HEADER_BYTES, UNWANTED_TYPES } from './icmp.ts'
 import { ANSWER_WITHIN, type Outcome, Pending, SUCCESS } from './pending.ts'
@@ -26,6 +26,18 @@ const RECEIVE_BUFFER_BYTES = 4 * 1024 * 1024
 const PACKET_BYTES_MAX = 65_535
 const SEQUENCES = 0x1_0000
 
+/** What every IPv4 link carries (RFC 791): a hop that claims less is wrong. */
+const PACKET_BYTES_MIN = 68
+/** Links narrower than the one before, on one path. */
+const NARROWINGS_MAX = 4
+
+interface Sent {
+  readonly to: Ipv4
+  readonly payload: Uint8Array
+  /** Somebody refused it, and said so. */
+  fitsBytes: number | undefined
+}
+
 export interface IcmpProbeOptions {
   readonly native: Native
   readonly clock: Clock
@@ -40,7 +52,7 @@ export class IcmpProbe implements Disposable {
   readonly #watch: number
   readonly #identifier: number
   readonly #pending: Pending
-  readonly #sent = new Map<number, { readonly to: Ipv4; readonly payload: Uint8Array }>()
+  readonly #sent = new Map<number, Sent>()
   readonly #buffer: Uint8Array = new Uint8Array(PACKET_BYTES_MAX)
   #sequence = 0
 
@@ -57,15 +69,35 @@ export class IcmpProbe implements Disposable {
 
   /** One echo request that may not be fragmented. @param packetBytes with the IP header. */
   async ping(to: Ipv4, packetBytes: number): Promise<Outcome> {
+    return (await this.#echo(to, packetBytes)).outcome
+  }
+
+  /**
+   * The biggest packet that arrives in one piece, as a host finds it: it sends what its own device takes, and less where
+   * somebody on the way says that it does not fit. The answer to a packet of that very size is the proof.
+   */
+  async largest(to: Ipv4, packetBytes: number): Promise<Result<number, string>> {
+    let bytes = packetBytes
+    for (let narrowing = 0; ; narrowing++) {
+      const { outcome, fitsBytes } = await this.#echo(to, bytes)
+      if (outcome.ok) return ok(bytes)
+      if (fitsBytes === undefined || fitsBytes >= bytes || fitsBytes < PACKET_BYTES_MIN || narrowing === NARROWINGS_MAX) return outcome
+      bytes = fitsBytes
+    }
+  }
+
+  async #echo(to: Ipv4, packetBytes: number): Promise<{ readonly outcome: Outcome; readonly fitsBytes: number | undefined }> {
     const sequence = this.#sequence
     this.#sequence = (this.#sequence + 1) % SEQUENCES
     const payload = patternOf(packetBytes - IPV4_HEADER_BYTES - ICMP_HEADER_BYTES, sequence)
     const answer = this.#pending.ask(sequence, `no reply in ${ANSWER_WITHIN / 1_000} s`)
-    this.#sent.set(sequence, { to, payload })
+    const sent: Sent = { to, payload, fitsBytes: undefined }
+    this.#sent.set(sequence, sent)
     const refused = this.#send(encodeEchoRequest({ identifier: this.#identifier, sequence }, payload), to)
     if (refused !== undefined) this.#pending.answer(sequence, err(refused))
     try {
-      return await answer
+      const outcome = await answer
+      return { outcome, fitsBytes: sent.fitsBytes }
     } finally {
       this.#sent.delete(sequence)
     }
@@ -96,6 +128,7 @@ export class IcmpProbe implements Disposable {
     const sent = this.#sent.get(message.sequence)
     if (sent === undefined) return
     if (message.kind === 'refused') {
+      sent.fitsBytes = message.fitsBytes
       this.#pending.answer(message.sequence, err(`${formatIpv4(message.from)} says: ${message.reason}`))
     } else if (message.from !== sent.to) {
       this.#pending.answer(message.sequence, err(`${formatIpv4(message.from)} answered instead`))

@@ -43,7 +43,12 @@ export type IcmpMessage =
   /** `payload` is a view into the packet. */
   | (Echo & { readonly kind: 'reply'; readonly from: Ipv4; readonly payload: Uint8Array })
   /** Somebody on the way could not pass on our request. */
-  | (Echo & { readonly kind: 'refused'; readonly from: Ipv4; readonly reason: string })
+  | (Echo & {
+      readonly kind: 'refused'
+      readonly from: Ipv4
+      readonly reason: string /** The biggest packet that goes on from there. */
+      readonly fitsBytes?: number
+    })
 
 export function encodeEchoRequest({ identifier, sequence }: Echo, payload: Uint8Array): Uint8Array {
   const bytes = new Uint8Array(ICMP_HEADER_BYTES + payload.length)
@@ -67,7 +72,9 @@ export function decodeIcmp(packet: Uint8Array): IcmpMessage | undefined {
   if (type !== UNREACHABLE && type !== TIME_EXCEEDED) return undefined
   const request = payloadOf(icmp.subarray(ICMP_HEADER_BYTES))
   if (request === undefined || request.length < ICMP_HEADER_BYTES || request[0] !== ECHO_REQUEST) return undefined
-  return { kind: 'refused', from, ...echoOf(viewOf(request)), reason: refusal(type, view.getUint8(1), view.getUint16(6)) }
+  const [code, nextHopMtu] = [view.getUint8(1), view.getUint16(6)]
+  const refused = { kind: 'refused', from, ...echoOf(viewOf(request)), reason: refusal(type, code, nextHopMtu) } as const
+  return type === UNREACHABLE && code === FRAGMENTATION_NEEDED ? { ...refused, fitsBytes: nextHopMtu } : refused
 }
 
 function refusal(type: number, code: number, nextHopMtu: number): string {

@@ -8,6 +8,8 @@ export type CheckName = (typeof CHECKS)[number]
 export interface PairReport extends Readonly<Record<CheckName, boolean>> {
   readonly from: string
   readonly to: string
+  /** The biggest packet that has arrived in one piece, with its IP header; 0 when none has. */
+  readonly provenBytes: number
   /** Why each failed check failed. */
   readonly errors: Readonly<Partial<Record<CheckName, string>>>
 }

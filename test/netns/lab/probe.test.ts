@@ -61,7 +61,7 @@ function drop(rule: string): Promise<string> {
   )
 }
 
-const all = { ping: true, tcp: true, udp64k: true, fullMtu: true, errors: {} }
+const all = { ping: true, tcp: true, udp64k: true, fullMtu: true, provenBytes: 1_500, errors: {} }
 
 test('a whole network passes all four checks both ways', async () => {
   const { ok, pods, pairs } = await check()
@@ -101,12 +101,20 @@ describe('each fault shows in the checks that it breaks, and in no other', () =>
     expect(await errorsOf('a', 'b')).toEqual(errors)
   })
 
-  test('a link on the way is narrower than the pod believes', async () => {
+  test('a link on the way is narrower than the pod believes: what does fit is found, and proven', async () => {
     await world.router.exec('ip', 'link', 'set', 'to-2', 'mtu', '1400')
-    const expected = { fullMtu: '10.9.1.1 says: packets of more than 1400 bytes do not fit' }
-    expect(await errorsOf('a', 'b')).toEqual(expected)
+    const proven = async (): Promise<unknown> =>
+      (await check()).pairs.filter(({ from }) => from === 'a').map(({ provenBytes, errors }) => [provenBytes, errors])
+    const expected = [[1_400, {}]]
+    expect(await proven()).toEqual(expected)
     // What the first check taught the kernel about the path does not make the second one content with less.
-    expect(await errorsOf('a', 'b')).toEqual(expected)
+    expect(await proven()).toEqual(expected)
+  })
+
+  test('a router that says a size and does not carry it is not believed', async () => {
+    await world.router.exec('ip', 'link', 'set', 'to-2', 'mtu', '1400')
+    await drop('ip protocol icmp meta length > 1000 drop')
+    expect(await errorsOf('a', 'b')).toEqual({ fullMtu: 'no reply in 2 s' })
   })
 
   test('the sender is masqueraded', async () => {

@@ -3,7 +3,7 @@ import { expect, test } from 'vitest'
 import { renderMatrix } from '../../../../router/lab/matrix.ts'
 import type { CheckReport, PairReport } from '../../../../router/lab/probe/report.ts'
 
-const whole = { ping: true, tcp: true, udp64k: true, fullMtu: true, errors: {} }
+const whole = { ping: true, tcp: true, udp64k: true, fullMtu: true, provenBytes: 1_450, errors: {} }
 
 function pair(from: string, to: string, changes: Partial<PairReport> = {}): PairReport {
   return { from, to, ...whole, ...changes }
@@ -16,17 +16,26 @@ a1   ·    ok
 b1   ok   ·
 
 2 of 2 pairs ok (ping, TCP, UDP of 64 KB, full MTU) in 0.1 s
+biggest packets in one piece: 1450 bytes (2 pairs)
 `)
+})
+
+test('sizes that differ are counted, the biggest first', () => {
+  const pairs = [pair('a1', 'b1', { provenBytes: 1_350 }), pair('b1', 'a1'), pair('a1', 'c1', { provenBytes: 0, fullMtu: false })]
+  expect(renderMatrix({ lab: 'lab', pods: ['a1', 'b1', 'c1'], ok: false, pairs, tookMs: 1 })).toContain(
+    'biggest packets in one piece: 1450 bytes (1 pairs), 1350 bytes (1 pairs)\n',
+  )
 })
 
 test('a cell names the checks that failed, and the reasons follow', () => {
   const errors = { udp64k: 'no acknowledgement in 2 s', fullMtu: '10.9.1.1 says: filtered' }
-  const pairs = [pair('a1', 'longname'), pair('longname', 'a1', { udp64k: false, fullMtu: false, errors })]
+  const pairs = [pair('a1', 'longname'), pair('longname', 'a1', { udp64k: false, fullMtu: false, provenBytes: 0, errors })]
   expect(renderMatrix({ lab: 'lab', pods: ['a1', 'longname'], ok: false, pairs, tookMs: 2_050 })).toBe(`         a1       longname
 a1       ·        ok
 longname um       ·
 
 1 of 2 pairs ok (ping, TCP, UDP of 64 KB, full MTU) in 2.0 s
+biggest packets in one piece: 1450 bytes (1 pairs)
 failed: p = ping, t = TCP, u = UDP of 64 KB, m = full MTU
   longname → a1  udp64k: no acknowledgement in 2 s; fullMtu: 10.9.1.1 says: filtered
 `)
@@ -46,7 +55,7 @@ test('of more pods than fit on a screen there is the summary alone', () => {
   const pods = Array.from({ length: 41 }, (_, index) => `a${index + 1}`)
   const pairs = pods.flatMap((from) => pods.filter((to) => to !== from).map((to) => pair(from, to)))
   expect(renderMatrix({ lab: 'lab', pods, ok: true, pairs, tookMs: 1_000 })).toBe(
-    '1640 of 1640 pairs ok (ping, TCP, UDP of 64 KB, full MTU) in 1.0 s\n',
+    '1640 of 1640 pairs ok (ping, TCP, UDP of 64 KB, full MTU) in 1.0 s\nbiggest packets in one piece: 1450 bytes (1640 pairs)\n',
   )
 })
 

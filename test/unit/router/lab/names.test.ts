@@ -1,18 +1,22 @@
 /** What labs, hosts and pods may be called. */
 import { describe, expect, test } from 'vitest'
-import { formatIpv4 } from '../../../../mesh/base/address.ts'
+import { formatCidr, formatIpv4 } from '../../../../mesh/base/address.ts'
 import {
   freePodName,
+  gatewayOf,
   HOSTS_MAX,
   hostAddress,
   hostName,
+  hostPrefixLength,
   isHostName,
   isPodName,
   namespaceOf,
   parseLabName,
   parsePodName,
   podName,
+  subnetAround,
   switchNamespace,
+  UNDERLAYS,
 } from '../../../../router/lab/names.ts'
 
 describe('names of hosts', () => {
@@ -31,10 +35,18 @@ describe('names of hosts', () => {
     const all = Array.from({ length: HOSTS_MAX }, (_, index) => index)
     expect(all.map(hostName).every(isHostName)).toBe(true)
     expect(new Set(all.map(hostName)).size).toBe(HOSTS_MAX)
-    expect(new Set(all.map(hostAddress)).size).toBe(HOSTS_MAX)
+    for (const underlay of UNDERLAYS) expect(new Set(all.map((index) => hostAddress(index, underlay))).size).toBe(HOSTS_MAX)
   })
 
   test('the first host has the first address', () => expect(formatIpv4(hostAddress(0))).toBe('198.18.0.1'))
+
+  test('on a routed underlay each has a subnet, and in it the router', () => {
+    const all = [0, 1, HOSTS_MAX - 1].map((index) => hostAddress(index, 'routed'))
+    expect(all.map(formatIpv4)).toEqual(['198.18.1.1', '198.18.2.1', '198.18.64.1'])
+    expect(all.map((address) => formatIpv4(gatewayOf(address)))).toEqual(['198.18.1.254', '198.18.2.254', '198.18.64.254'])
+    expect(all.map((address) => formatCidr(subnetAround(address)))).toEqual(['198.18.1.0/24', '198.18.2.0/24', '198.18.64.0/24'])
+    expect(UNDERLAYS.map(hostPrefixLength)).toEqual([16, 24])
+  })
 })
 
 describe('names of labs', () => {

@@ -17,12 +17,25 @@ beforeEach(async () => {
 afterEach(async () => await rm(directory, { recursive: true }))
 
 const lab: LabState = {
-  version: 1,
+  version: 2,
   name: parseLabName('lab'),
   phase: 'ready',
-  mtuBytes: 1_500,
-  hosts: [{ name: hostName(0), address: '198.18.0.1', peer: parsePeerName('00112233445566aa') }],
-  cuts: [{ from: hostName(0), to: hostName(1), what: 'udp' }],
+  underlay: 'routed',
+  hosts: [
+    {
+      name: hostName(0),
+      address: '198.18.1.1',
+      peer: parsePeerName('00112233445566aa'),
+      zone: 'west',
+      mtuBytes: 1_500,
+      farMtuBytes: 1_400,
+    },
+  ],
+  cuts: [
+    { from: hostName(0), to: hostName(1), what: 'udp' },
+    { from: hostName(0), to: hostName(1), what: 'port 53' },
+  ],
+  impairments: [{ host: hostName(0), lossPpm: 10_000, duplicatePpm: 0, reorderPpm: 0, delayUs: 20_000, rateKbit: 0, seed: 7 }],
 }
 const pod: PodRecord = { version: 1, name: parsePodName('a1'), host: hostName(0), containerId: 'weft-lab-a1-00000001' }
 
@@ -57,7 +70,7 @@ describe('a damaged file is named with what is wrong with it', () => {
     { name: 'empty', content: '', detail: /JSON/ },
     { name: 'cut short', content: text.slice(0, -5), detail: /JSON/ },
     { name: 'another document', content: '[]', detail: /object/ },
-    { name: 'of a later version', content: JSON.stringify({ ...lab, version: 2 }), detail: /version/ },
+    { name: 'of a later version', content: JSON.stringify({ ...lab, version: 3 }), detail: /version/ },
     { name: 'with a name that is none', content: JSON.stringify({ ...lab, name: '../etc' }), detail: /not the name of a lab/ },
     {
       name: 'with a host that is none',
@@ -65,8 +78,12 @@ describe('a damaged file is named with what is wrong with it', () => {
       detail: /not the name of a host/,
     },
     { name: 'with no hosts', content: JSON.stringify({ ...lab, hosts: [] }), detail: /hosts/ },
+    { name: 'with an underlay that is none', content: text.replace('routed', 'l3'), detail: /underlay/ },
+    { name: 'with a zone that is none', content: text.replace('west', 'we\\u0007st'), detail: /not the name of a zone/ },
+    { name: 'with a cut that is none', content: text.replace('port 53', 'port 99999'), detail: /not what can be cut/ },
+    { name: 'with a share beyond all', content: text.replace('10000', '1000001'), detail: /lossPpm/ },
     { name: 'with something unknown', content: JSON.stringify({ ...lab, more: true }), detail: /more/ },
-    { name: 'with an address that is none', content: text.replace('198.18.0.1', '198.18.0.256'), detail: /address/ },
+    { name: 'with an address that is none', content: text.replace('198.18.1.1', '198.18.1.256'), detail: /address/ },
   ])('$name', async ({ content, detail }) => {
     await writeFile(path, content)
     const read = await readLab(path)

@@ -39,7 +39,7 @@ describe('answers', () => {
     {
       name: 'too big',
       hex: `${HEADER}0304000000000578${HEADER}${REQUEST}`,
-      message: { kind: 'refused', ...about, reason: 'packets of more than 1400 bytes do not fit' },
+      message: { kind: 'refused', ...about, fitsBytes: 1_400, reason: 'packets of more than 1400 bytes do not fit' },
     },
     { name: 'filtered', hex: `${HEADER}030d000000000000${HEADER}${REQUEST}`, message: { kind: 'refused', ...about, reason: 'filtered' } },
     {
