@@ -8,7 +8,15 @@ import type { CryptoSuite } from './crypto.ts'
 import type { Place, Target } from './endpoint.ts'
 import type { Identity } from './identity.ts'
 import type { Keyring } from './keyring.ts'
-import { ADDRESSES_MAX, MTU_BYTES_MAX, MTU_BYTES_MIN, NICKNAME_LENGTH_MAX, type RecordReader, ZONE_LENGTH_MAX } from './record.ts'
+import {
+  ADDRESSES_MAX,
+  DATAPATH_BYTES_MAX,
+  MTU_BYTES_MAX,
+  MTU_BYTES_MIN,
+  NICKNAME_LENGTH_MAX,
+  type RecordReader,
+  ZONE_LENGTH_MAX,
+} from './record.ts'
 import { isPrintable } from './text.ts'
 import type { Transport } from './transport.ts'
 
@@ -18,9 +26,12 @@ export interface MeshFacts {
   readonly addresses: readonly Ip[]
   readonly mtuBytes: number
   readonly zone: string | undefined
+  /** For the data paths of other nodes to read. */
+  readonly datapath: Uint8Array
 }
 
-export interface MeshOptions extends MeshFacts {
+export interface MeshOptions extends Omit<MeshFacts, 'datapath'> {
+  readonly datapath?: Uint8Array
   readonly identity: Identity
   /** Pods have addresses of this node already: of two processes with one identity, that decides. */
   readonly hadPods?: boolean
@@ -52,13 +63,17 @@ export function checkNickname(nickname: string): void {
   throw new WeftError('USAGE', `the nickname ${JSON.stringify(nickname)} is not 1 to ${NICKNAME_LENGTH_MAX} printable characters`)
 }
 
+const NOTHING = new Uint8Array()
+
 /** The facts alone. @throws {WeftError} USAGE when one is out of its limits. */
-export function checkedFacts({ addresses, mtuBytes, zone }: MeshFacts): MeshFacts {
+export function checkedFacts({ addresses, mtuBytes, zone, datapath = NOTHING }: Pick<MeshOptions, keyof MeshFacts>): MeshFacts {
   if (addresses.length > ADDRESSES_MAX) throw new WeftError('USAGE', `more than ${ADDRESSES_MAX} underlay addresses`)
   if (!(Number.isInteger(mtuBytes) && mtuBytes >= MTU_BYTES_MIN && mtuBytes <= MTU_BYTES_MAX)) {
     throw new WeftError('USAGE', `an underlay MTU of ${mtuBytes}, not ${MTU_BYTES_MIN} to ${MTU_BYTES_MAX}`)
   }
   if (zone !== undefined && !isPrintable(zone, ZONE_LENGTH_MAX))
     throw new WeftError('USAGE', `the zone ${JSON.stringify(zone)} is not printable`)
-  return { addresses, mtuBytes, zone }
+  if (datapath.length > DATAPATH_BYTES_MAX)
+    throw new WeftError('USAGE', `${datapath.length} bytes of the data path in a record, more than ${DATAPATH_BYTES_MAX}`)
+  return { addresses, mtuBytes, zone, datapath }
 }

@@ -3,7 +3,7 @@
  * invent it. Encoded once by its owner; the bytes that were signed are kept and relayed as they came.
  *
  *   signed    = [format, publicKey, incarnation, version, nickname, [address…], port, mtuBytes, zone|nil,
- *                [[name, address, port, outbound]…], dataKey, [keyId…], left]     (MessagePack; later versions may add fields)
+ *                [[name, address, port, outbound]…], dataKey, [keyId…], left, datapath]     (MessagePack; later versions may add fields)
  *   address   = a number of 32 bits for IPv4, 16 bytes for IPv6
  *   signature = Ed25519(domain ‖ signed)
  */
@@ -45,6 +45,8 @@ export interface PeerRecord {
   readonly neighbours: readonly Neighbour[]
   /** It has said goodbye: nobody need look for it. */
   readonly hasLeft: boolean
+  /** What its data path tells those of others, `DATAPATH_BYTES_MAX` long at most. The mesh only carries it. */
+  readonly datapath: Uint8Array
 }
 
 export interface Neighbour extends Endpoint {
@@ -73,6 +75,7 @@ export const MTU_BYTES_MIN = 576
 export const MTU_BYTES_MAX = 65_535
 /** Several times as many connections as a peer has. */
 export const NEIGHBOURS_MAX = 64
+export const DATAPATH_BYTES_MAX = 1_024
 /** The limits above, encoded, with room for fields of later versions. */
 export const RECORD_BYTES_MAX = 4_096
 
@@ -137,15 +140,16 @@ export function parseRecord(signed: Uint8Array, signature: Uint8Array, crypto: C
 
 /** The bytes that are to be signed. */
 export function encodeRecord(facts: RecordFacts, { keys: { publicKey }, dataKeys }: Identity): Uint8Array {
-  const { incarnation, version, nickname, addresses, port, mtuBytes, zone, neighbours, keyIds, hasLeft } = facts
+  const { incarnation, version, nickname, addresses, port, mtuBytes, zone, neighbours, keyIds, hasLeft, datapath } = facts
   const links = neighbours.map((neighbour) => [fromHex(neighbour.name), encodeIp(neighbour.address), neighbour.port, neighbour.outbound])
   const places = [addresses.map(encodeIp), port, mtuBytes, zone, links]
-  return encodeWire([FORMAT, publicKey, incarnation, version, nickname, ...places, dataKeys.publicKey, keyIds.map(encodeKeyId), hasLeft])
+  const keys = [dataKeys.publicKey, keyIds.map(encodeKeyId)]
+  return encodeWire([FORMAT, publicKey, incarnation, version, nickname, ...places, ...keys, hasLeft, datapath])
 }
 
 /** A string says what is wrong. */
 function readRecord(fields: readonly WireValue[], crypto: CryptoSuite): PeerRecord | string {
-  const [format, publicKey, incarnation, version, nickname, addresses, port, mtuBytes, zone, neighbours, dataKey, keyIds, left] = fields
+  const [format, publicKey, incarnation, version, nickname, addresses, port, mtuBytes, zone, neighbours, dataKey, keyIds, ...rest] = fields
   if (format !== FORMAT) return `a record of format ${describeWire(format)}`
   if (!isBytes(publicKey, PUBLIC_KEY_BYTES)) return 'a record without a proper key'
   const name = peerNameOf(publicKey, crypto)
@@ -160,9 +164,17 @@ function readRecord(fields: readonly WireValue[], crypto: CryptoSuite): PeerReco
   if (links === undefined) return `the record of ${name} has no proper neighbours`
   if (!isBytes(dataKey, DATA_KEY_BYTES)) return `the record of ${name} has no proper data key`
   if (!isKeyIdList(keyIds)) return `the record of ${name} has no proper key ids`
-  if (typeof left !== 'boolean') return `the record of ${name} does not tell whether it has left`
+  const end = readEnd(rest)
+  if (typeof end === 'string') return `the record of ${name} ${end}`
   const keys = { publicKey: new Uint8Array(publicKey), dataKey: new Uint8Array(dataKey), keyIds: keyIds.map(decodeKeyId) }
-  return { name, incarnation, version, nickname, ...keys, addresses: places, port, mtuBytes, zone, neighbours: links, hasLeft: left }
+  const where = { addresses: places, port, mtuBytes, zone, neighbours: links }
+  return { name, incarnation, version, nickname, ...keys, ...where, ...end }
+}
+
+function readEnd([hasLeft, datapath]: readonly WireValue[]): Pick<PeerRecord, 'hasLeft' | 'datapath'> | string {
+  if (typeof hasLeft !== 'boolean') return 'does not tell whether it has left'
+  if (!(datapath instanceof Uint8Array) || datapath.length > DATAPATH_BYTES_MAX) return 'has no proper data path'
+  return { hasLeft, datapath: new Uint8Array(datapath) }
 }
 
 function readNeighbours(list: WireValue): readonly Neighbour[] | undefined {

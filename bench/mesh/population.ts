@@ -54,6 +54,7 @@ function factsOf(index: number, { identities, degree, keyId }: Circle): OwnFacts
     port: MESH_PORT,
     mtuBytes: 1_500,
     zone: 'zone-1',
+    datapath: new Uint8Array(),
     keyIds: [keyId],
     neighbours: neighbours.toSorted((a, b) => (a.name < b.name ? -1 : 1)),
     hasLeft: false,

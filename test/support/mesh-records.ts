@@ -53,4 +53,5 @@ export const plainFacts: RecordFacts = {
   keyIds: [],
   neighbours: [],
   hasLeft: false,
+  datapath: new Uint8Array(),
 }

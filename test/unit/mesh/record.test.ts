@@ -6,6 +6,7 @@ import { encodeWire, type WireValue } from '../../../mesh/base/wire.ts'
 import { loadCrypto } from '../../../mesh/crypto.ts'
 import {
   compareRecords,
+  DATAPATH_BYTES_MAX,
   isConflict,
   isRecordGenuine,
   NEIGHBOURS_MAX,
@@ -39,6 +40,7 @@ const facts: fc.Arbitrary<RecordFacts> = fc.record({
   zone: fc.option(text, { nil: undefined }),
   neighbours: fc.array(neighbour, { maxLength: NEIGHBOURS_MAX }),
   hasLeft: fc.boolean(),
+  datapath: fc.uint8Array({ maxLength: DATAPATH_BYTES_MAX }),
   keyIds: fc.subarray([keyOf(1, crypto).id, keyOf(2, crypto).id]),
 })
 
@@ -112,6 +114,7 @@ describe('refused', () => {
     identity.dataKeys.publicKey,
     [new Uint8Array(4)],
     false,
+    new Uint8Array(),
   ]
   const name = identity.name
   const mapped = Uint8Array.of(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255, 1, 2, 3, 4)
@@ -152,6 +155,8 @@ describe('refused', () => {
     { what: 'a short key id', at: 11, value: [new Uint8Array(3)], detail: `the record of ${name} has no proper key ids` },
     { what: 'three key ids', at: 11, value: new Array(3).fill(new Uint8Array(4)), detail: `the record of ${name} has no proper key ids` },
     { what: 'leaving as a number', at: 12, value: 1, detail: `the record of ${name} does not tell whether it has left` },
+    { what: 'a data path of 1,025 bytes', at: 13, value: new Uint8Array(1_025), detail: `the record of ${name} has no proper data path` },
+    { what: 'a data path in words', at: 13, value: 'vxlan', detail: `the record of ${name} has no proper data path` },
     { what: 'no word about leaving', at: 12, value: undefined, detail: `the record of ${name} does not tell whether it has left` },
   ])('$what', ({ at, value, detail }) => {
     const parsed = parseRecord(encodeWire(good.with(at, value)), new Uint8Array(64), crypto)
@@ -169,7 +174,8 @@ describe('refused', () => {
 
 test('fields that a later version appends do no harm', () => {
   const { keys, dataKeys } = identity
-  const later = encodeWire([2, keys.publicKey, 5, 6, 'node', [1], 6_783, 1_500, 'zone', [], dataKeys.publicKey, [], true, 'more', [1, 2]])
+  const known = [2, keys.publicKey, 5, 6, 'node', [1], 6_783, 1_500, 'zone', [], dataKeys.publicKey, [], true, new Uint8Array()]
+  const later = encodeWire([...known, 'more', [1, 2]])
   expect(parseRecord(later, new Uint8Array(64), crypto)).toMatchObject({
     ok: true,
     value: { signed: later, record: { version: 6, hasLeft: true } },
