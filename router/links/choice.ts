@@ -28,8 +28,10 @@ export interface Trials {
     | { readonly kind: 'none' }
     | { readonly kind: 'waiting'; readonly until: Millis }
     | { readonly kind: 'running'; readonly since: Millis }
-  /** Fruitless trials and failures of links that had been tried with success, since something has changed. */
+  /** Fruitless trials since another link is used. */
   readonly failures: number
+  /** How often links failed that had been tried with success, since the last one that was steady. */
+  readonly falls: number
   /** Fruitless trials while none was in use. */
   readonly fruitless: number
 }
@@ -39,7 +41,7 @@ const UPGRADE: BackoffPolicy = { first: seconds(60), max: seconds(600) }
 const SEARCH: BackoffPolicy = { first: seconds(1), max: seconds(60) }
 /** A link that fails after this much use has not flapped. */
 const STEADY_TIME: Millis = seconds(600)
-/** Two probes, as one may be lost by chance, and the time-out of the second. */
+/** The time of two probes, as one may be lost by chance, with the time-out of the second. */
 const TRIAL_MIN: Millis = seconds(2)
 /** For a link that must prove itself, and a search for its MTU. */
 const TRIAL_MAX: Millis = seconds(30)
@@ -89,7 +91,12 @@ function standIn(links: Links, now: Millis): LinkKind | undefined {
 
 /** @param until when to try first. */
 export function firstTrial(until: Millis): Trials {
-  return { phase: { kind: 'waiting', until }, failures: 0, fruitless: 0 }
+  return { phase: { kind: 'waiting', until }, failures: 0, falls: 0, fruitless: 0 }
+}
+
+/** The first trial is still to come. */
+export function isNew({ phase, failures, fruitless }: Trials): boolean {
+  return phase.kind === 'waiting' && failures === 0 && fruitless === 0
 }
 
 /** What follows for the trials when another link is used than before. */
@@ -99,27 +106,44 @@ export function afterSwitch(trials: Trials, from: Choice, to: Choice, random: Ra
   const found = { ...trials, fruitless: 0 }
   // Found in a trial, which goes on for what is better still.
   if (from.kind === undefined || trials.phase.kind === 'running') return found
-  const failures = now >= from.since + STEADY_TIME ? 1 : trials.failures + 1
-  return waiting({ ...found, failures }, millis(now + backoff(UPGRADE, failures, random)))
+  const falls = now >= from.since + STEADY_TIME ? 1 : trials.falls + 1
+  return waiting({ ...found, falls, failures: falls }, millis(now + backoff(UPGRADE, falls, random)))
 }
 
-/** @param targets the links that would be better than the one in use. */
-export function stepTrials(trials: Trials, targets: readonly LinkState[], hasLink: boolean, random: Random, now: Millis): Trials {
+export interface Prospects {
+  /** The links that would be better than the one in use. */
+  readonly targets: readonly LinkState[]
+  readonly hasLink: boolean
+  /** There is traffic. */
+  readonly isActive: boolean
+}
+
+export function stepTrials(trials: Trials, prospects: Prospects, random: Random, now: Millis): Trials {
   const { phase, failures, fruitless } = trials
-  if (targets.length === 0) return phase.kind === 'none' ? trials : { ...trials, phase: { kind: 'none' } }
+  if (prospects.targets.length === 0) return phase.kind === 'none' ? trials : { ...trials, phase: { kind: 'none' } }
   switch (phase.kind) {
     case 'none':
       return waiting(trials, millis(now + backoff(UPGRADE, Math.max(1, failures), random)))
     case 'waiting':
       return now >= phase.until ? { ...trials, phase: { kind: 'running', since: now } } : trials
-    case 'running': {
-      const isTooLong = now >= phase.since + TRIAL_MAX
-      const isOver = now >= phase.since + TRIAL_MIN && targets.every((link) => link.standing.kind === 'down' && link.waiting.length === 0)
-      if (!isTooLong && !isOver) return trials
-      if (hasLink) return waiting({ ...trials, failures: failures + 1 }, millis(now + backoff(UPGRADE, failures + 1, random)))
-      return waiting({ ...trials, fruitless: fruitless + 1 }, millis(now + backoff(SEARCH, fruitless + 1, random)))
-    }
+    case 'running':
+      if (!isOver(phase.since, prospects, now)) return trials
+      if (!prospects.hasLink) return waiting({ ...trials, fruitless: fruitless + 1 }, millis(now + backoff(SEARCH, fruitless + 1, random)))
+      return waiting({ ...trials, failures: failures + 1 }, millis(now + backoff(UPGRADE, failures + 1, random)))
   }
+}
+
+/** How often a link that is down is asked in a trial. Where there is no traffic nobody minds if it was lost by chance. */
+export function triesMax(isActive: boolean): number {
+  return isActive ? 2 : 1
+}
+
+/** Nothing is to be hoped for. */
+function isOver(since: Millis, { targets, isActive }: Prospects, now: Millis): boolean {
+  if (now >= since + TRIAL_MAX) return true
+  const isHopeless = ({ standing, waiting: out, probedAt = millis(0) }: LinkState): boolean =>
+    standing.kind === 'down' && out.length === 0 && probedAt >= since
+  return (!isActive || now >= since + TRIAL_MIN) && targets.every(isHopeless)
 }
 
 /** Tries at this moment, or sooner if that was planned. */

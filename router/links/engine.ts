@@ -8,29 +8,26 @@ import { type Millis, millis, type PeerName, seconds } from '../../mesh/base/bra
 import type { Random } from '../../mesh/base/random.ts'
 import { type Budget, fullBudget, spend } from '../../mesh/budget.ts'
 import * as choosing from './choice.ts'
-import { type Family, type LinkKind, overheadBytes } from './kind.ts'
+import type { LinkKind } from './kind.ts'
 import * as link from './link-state.ts'
-import type { Candidates } from './policy.ts'
+import {
+  type Candidate,
+  familyOf,
+  isBetter,
+  isFailing,
+  isSamePlan,
+  type LinkWant,
+  makePeer,
+  type Peer,
+  type PeerPlan,
+  roleOf,
+  statesOf,
+  targetsOf,
+  usedOf,
+  wantOf,
+} from './peer.ts'
 import type { Probe } from './probe-codec.ts'
 import * as schedule from './schedule.ts'
-
-/** What is to be known of a peer before it is probed. */
-export interface PeerPlan {
-  readonly name: PeerName
-  readonly candidates: Candidates
-  /** The smaller of the two underlay MTUs. */
-  readonly underlayMtuBytes: number
-  /** What packets between the two depend on, above all the underlay addresses, as text: all is tried anew when it changes. */
-  readonly place: string
-}
-
-export interface LinkWant {
-  readonly peer: PeerName
-  /** Undefined: no link leads there, maybe a relay does. */
-  readonly kind: LinkKind | undefined
-  /** The largest packet of a pod that may go there. */
-  readonly mtuBytes: number
-}
 
 export interface LinkEffects {
   /** To be sent at once, each by the link of its kind to its receiver. Those that are lost need no report. */
@@ -58,27 +55,6 @@ export interface EngineOptions {
   readonly firstId: number
 }
 
-interface Candidate {
-  state: link.LinkState
-  /** The highest id of a probe that came by it. */
-  lastId: number
-  /** Probes that the peer still needs to believe that we hear it. */
-  confirmations: number
-}
-
-interface Peer {
-  plan: PeerPlan
-  links: Map<LinkKind, Candidate>
-  traffic: schedule.Traffic
-  choice: choosing.Choice
-  trials: choosing.Trials
-  /** The link in use is to be asked once. */
-  isAsked: boolean
-  hintedAt: Millis | undefined
-  told: LinkWant | undefined
-  dueAt: Millis
-}
-
 /** First trials of many peers are spread over so long, in milliseconds for each peer: 10 s where there are 1,000. */
 const SPREAD_PER_PEER = 10
 /** Who need not begin waits for the other end to do so. */
@@ -88,8 +64,6 @@ const HINT_REST: Millis = seconds(10)
 const HINT_REST_WITHOUT_LINK: Millis = seconds(1)
 /** What a peer needs to prove a link that has failed, twice over. */
 const CONFIRMATIONS_MAX = 8
-/** So many lost or waiting probes of the link in use call for others to stand in: half a second of silence. */
-const DOUBTS_MAX = 3
 /** A failure this old says nothing of whether a link can stand in. */
 const FAILURE_MEMORY: Millis = seconds(30)
 /** A probe that there was no budget for. */
@@ -114,30 +88,9 @@ export class LinkEngine {
   /** A peer is known, or what is known of it has changed: only what differs is begun anew. */
   setPeer(plan: PeerPlan, now: Millis): LinkEffects {
     const old = this.#peers.get(plan.name)
-    if (old !== undefined && isSamePlan(old.plan, plan)) {
-      old.plan = plan
-      return this.#settle(old, now)
-    }
-    const isMoved = old === undefined || old.plan.place !== plan.place
-    const links = new Map(
-      plan.candidates.allowed.map((kind) => [kind, this.#candidate(plan, kind, isMoved ? undefined : old.links.get(kind))]),
-    )
-    const delay =
-      old !== undefined
-        ? 0
-        : this.#options.random() * SPREAD_PER_PEER * (this.#peers.size + 1) + (this.#isLeader(plan) ? 0 : FOLLOWER_DELAY)
-    const peer: Peer = {
-      choice: { kind: undefined, since: now },
-      traffic: schedule.noTraffic,
-      hintedAt: undefined,
-      told: undefined,
-      ...old,
-      plan,
-      links,
-      trials: choosing.firstTrial(millis(now + delay)),
-      isAsked: old !== undefined,
-      dueAt: now,
-    }
+    const spread = this.#options.random() * SPREAD_PER_PEER * (this.#peers.size + 1)
+    const firstAt = millis(now + spread + (this.#isLeader(plan) ? 0 : FOLLOWER_DELAY))
+    const peer = old !== undefined && isSamePlan(old.plan, plan) ? { ...old, plan } : makePeer(plan, old, firstAt, now)
     this.#peers.set(plan.name, peer)
     return this.#settle(peer, now)
   }
@@ -162,7 +115,7 @@ export class LinkEngine {
     const isUsed = kind === peer.choice.kind
     const isFirst = !schedule.isActive(peer.traffic, now)
     // The peer does not use the link that we use: one of the two has noticed something.
-    if (!isUsed && count.received > 0) peer.isAsked = true
+    if (!isUsed && count.received > 0) this.#ask(peer, now)
     peer.traffic = isUsed ? schedule.counted(peer.traffic, count, now) : { ...peer.traffic, activeAt: now }
     if (isFirst && peer.trials.phase.kind === 'waiting') this.#hasten(peer, now)
     return this.#settle(peer, now)
@@ -197,11 +150,14 @@ export class LinkEngine {
     const peer = this.#peers.get(name)
     if (peer === undefined) return undefined
     const { choice, plan } = peer
-    const used = choice.kind === undefined ? undefined : peer.links.get(choice.kind)?.state
     const { mtuBytes } = wantOf(peer)
-    const isMtuProven = used !== undefined && used.mtu.provenBytes === mtuBytes
-    const nextTrialAt = choosing.trialsDueAt(peer.trials, now)
-    return { ...choice, reason: choosing.reasonOf(choice, statesOf(peer), plan.candidates), mtuBytes, isMtuProven, nextTrialAt }
+    return {
+      ...choice,
+      reason: choosing.reasonOf(choice, statesOf(peer), plan.candidates),
+      mtuBytes,
+      isMtuProven: usedOf(peer)?.state.mtu.provenBytes === mtuBytes,
+      nextTrialAt: choosing.trialsDueAt(peer.trials, now),
+    }
   }
 
   /** Peers that no link leads to, in order of name, for others to know where relays are needed. */
@@ -234,16 +190,15 @@ export class LinkEngine {
 
   /** What a probe says beside that it came. */
   #believe(peer: Peer, candidate: Candidate, probe: Probe, now: Millis): void {
-    const { choice, plan, traffic } = peer
     // Our own probes know better while they are out.
     if (probe.isHeard && link.unanswered(candidate.state) === 0) candidate.state = link.proved(candidate.state, now)
     const { provedAt, usedBytes } = candidate.state.mtu
     if (probe.provenBytes >= usedBytes) candidate.state = link.sizeProved(candidate.state, probe.provenBytes, now)
     else if (probe.provenBytes > 0 && provedAt !== undefined && now >= provedAt + SIZE_REST)
       candidate.state = link.sizeDoubted(candidate.state)
-    const isUsed = probe.kind === choice.kind
-    if (isUsed && probe.isDoubted && !schedule.isDoubtful(candidate.state, traffic)) peer.isAsked ||= !isFresh(candidate.state, now)
-    if (choosing.betterThan(choice.kind, plan.candidates.allowed).includes(probe.kind)) this.#hasten(peer, now)
+    if (isBetter(peer, probe.kind)) this.#hasten(peer, now)
+    // It has no proof of the link in use, or looks for one that could take over.
+    else if (probe.kind !== peer.choice.kind || probe.isDoubted) this.#ask(peer, now)
   }
 
   /** Looks at the link in use, and tries better ones, soon. */
@@ -251,9 +206,14 @@ export class LinkEngine {
     const rest = peer.choice.kind === undefined ? HINT_REST_WITHOUT_LINK : HINT_REST
     const at = peer.hintedAt === undefined ? now : millis(Math.max(now, peer.hintedAt + rest))
     peer.trials = choosing.hastened(peer.trials, at)
-    const used = peer.choice.kind === undefined ? undefined : peer.links.get(peer.choice.kind)
-    if (used !== undefined && !isFresh(used.state, now)) peer.isAsked = true
     if (at === now) peer.hintedAt = now
+    this.#ask(peer, now)
+  }
+
+  /** Looks at the link in use, unless it has just been proved. */
+  #ask(peer: Peer, now: Millis): void {
+    const used = usedOf(peer)
+    if (used !== undefined && !isFresh(used.state, now)) peer.isAsked = true
   }
 
   #settle(peer: Peer, now: Millis): LinkEffects {
@@ -274,6 +234,7 @@ export class LinkEngine {
     this.#choose(peer, now)
     this.#tryOthers(peer, now)
     let dueAt = choosing.trialsDueAt(peer.trials, now)
+    if (isFailing(peer)) forgetFailures(peer, now)
     for (const kind of peer.links.keys()) dueAt = earlier(dueAt, this.#probe(peer, kind, now))
     for (const { state } of peer.links.values()) dueAt = earlier(dueAt, link.expiresAt(state))
     peer.dueAt = dueAt ?? millis(now + BUDGET_WAIT)
@@ -295,18 +256,26 @@ export class LinkEngine {
   }
 
   #tryOthers(peer: Peer, now: Millis): void {
-    const { choice, plan, trials } = peer
-    const targets = choosing.betterThan(choice.kind, plan.candidates.allowed).flatMap((kind) => peer.links.get(kind) ?? [])
-    const states = targets.map(({ state }) => state)
-    peer.trials = choosing.stepTrials(trials, states, choice.kind !== undefined, this.#options.random, now)
-    const isBegun = peer.trials.phase.kind === 'running' && trials.phase.kind !== 'running'
-    if (isBegun) for (const target of targets) target.state = link.sizeForgotten(target.state)
+    const targets = targetsOf(peer)
+    const prospects = {
+      targets: targets.map(({ state }) => state),
+      hasLink: peer.choice.kind !== undefined,
+      isActive: schedule.isActive(peer.traffic, now),
+    }
+    const before = peer.trials
+    peer.trials = choosing.stepTrials(before, prospects, this.#options.random, now)
+    const isBegun = peer.trials.phase.kind === 'running' && before.phase.kind !== 'running'
+    if (!isBegun) return
+    for (const target of targets) {
+      target.tries = 0
+      target.state = link.sizeForgotten(target.state)
+    }
   }
 
   /** Sends the probe of a link if it is due, and says when the next one is. */
   #probe(peer: Peer, kind: LinkKind, now: Millis): Millis | undefined {
     const candidate = peer.links.get(kind)
-    const role = candidate === undefined ? undefined : this.#roleOf(peer, kind, candidate, now)
+    const role = candidate === undefined ? undefined : roleOf(peer, kind, candidate, now)
     if (candidate === undefined || role === undefined) return undefined
     const situation = { role, link: candidate.state, traffic: peer.traffic, isLeader: this.#isLeader(peer.plan), isAsked: peer.isAsked }
     if (role === 'used' && schedule.isSizeOld(situation, now)) candidate.state = link.sizeDoubted(candidate.state)
@@ -316,21 +285,8 @@ export class LinkEngine {
     const sent = sizes.filter((size) => this.#send(peer, kind, candidate, { sizeBytes: size, isUrgent: need.isUrgent }, now))
     if (sent.length === 0) return millis(now + BUDGET_WAIT * (0.5 + this.#options.random() / 2))
     candidate.confirmations = Math.max(0, candidate.confirmations - 1)
+    if (candidate.state.standing.kind === 'down') candidate.tries += 1
     return schedule.nextProbe({ ...situation, link: candidate.state }, now).at
-  }
-
-  #roleOf(peer: Peer, kind: LinkKind, candidate: Candidate, now: Millis): schedule.Role | undefined {
-    const { choice, plan, trials } = peer
-    if (kind === choice.kind) return 'used'
-    const isBetter = choosing.betterThan(choice.kind, plan.candidates.allowed).includes(kind)
-    if (isBetter && trials.phase.kind === 'running') return 'tried'
-    const used = choice.kind === undefined ? undefined : peer.links.get(choice.kind)?.state
-    if (!isBetter && used !== undefined && link.unanswered(used) >= DOUBTS_MAX) {
-      const { standing } = candidate.state
-      if (standing.kind === 'down' && now >= standing.since + FAILURE_MEMORY) candidate.state = link.forgetFailure(candidate.state)
-      return 'standing in'
-    }
-    return candidate.confirmations > 0 && link.isUp(candidate.state) ? 'confirmed' : undefined
   }
 
   #send(
@@ -362,16 +318,9 @@ export class LinkEngine {
   #message(peer: Peer, kind: LinkKind, now: Millis): Omit<Probe, 'isReply' | 'id' | 'sizeBytes'> {
     const state = peer.links.get(kind)?.state
     const isHeard = state?.heardAt !== undefined && now <= state.heardAt + schedule.PROOF_FRESH
-    const isDoubted =
-      state === undefined || !link.isUp(state) || schedule.isDoubtful(state, kind === peer.choice.kind ? peer.traffic : schedule.noTraffic)
+    const isDoubted = state === undefined || !link.isUp(state) || link.unanswered(state) > 0
     const provenBytes = state?.mtu.provenBytes ?? 0
     return { isHeard, isDoubted, kind, provenBytes, sender: this.#options.self, receiver: peer.plan.name }
-  }
-
-  #candidate(plan: PeerPlan, kind: LinkKind, old: Candidate | undefined): Candidate {
-    const fullBytes = plan.underlayMtuBytes - overheadBytes(kind, familyOf(plan))
-    if (old === undefined) return { state: link.untested(fullBytes), lastId: 0, confirmations: 0 }
-    return { ...old, state: old.state.mtu.fullBytes === fullBytes ? old.state : { ...old.state, mtu: link.untested(fullBytes).mtu } }
   }
 
   #isLeader({ name }: PeerPlan): boolean {
@@ -379,26 +328,13 @@ export class LinkEngine {
   }
 }
 
-function statesOf({ links }: Peer): choosing.Links {
-  return new Map([...links].map(([kind, { state }]) => [kind, state]))
-}
-
-function wantOf({ plan, choice, links }: Peer): LinkWant {
-  const used = choice.kind === undefined ? undefined : links.get(choice.kind)
-  return { peer: plan.name, kind: choice.kind, mtuBytes: used?.state.mtu.usedBytes ?? 0 }
-}
-
-function isSamePlan(a: PeerPlan, b: PeerPlan): boolean {
-  return (
-    a.place === b.place &&
-    a.underlayMtuBytes === b.underlayMtuBytes &&
-    familyOf(a) === familyOf(b) &&
-    a.candidates.allowed.join() === b.candidates.allowed.join()
-  )
-}
-
-function familyOf({ candidates }: PeerPlan): Family {
-  return candidates.family ?? 'ipv4'
+/** An old failure does not keep a link from standing in. */
+function forgetFailures(peer: Peer, now: Millis): void {
+  for (const [kind, candidate] of peer.links) {
+    const { standing } = candidate.state
+    const isOld = standing.kind === 'down' && now >= standing.since + FAILURE_MEMORY
+    if (isOld && !isBetter(peer, kind)) candidate.state = link.forgetFailure(candidate.state)
+  }
 }
 
 function isFresh({ standing }: link.LinkState, now: Millis): boolean {

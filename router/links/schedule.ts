@@ -139,8 +139,9 @@ export function isDoubtful(link: LinkState, traffic: Traffic): boolean {
 
 /** Whether the size in use is to be verified: nobody has done so lately, or packets that leave stay unanswered. */
 export function isSizeOld({ link, traffic, isLeader }: Omit<Situation, 'role' | 'isAsked'>, now: Millis): boolean {
-  const { provedAt } = link.mtu
-  if (provedAt === undefined || !isActive(traffic, now)) return false
+  const { provedAt, provenBytes } = link.mtu
+  const isInSearch = provenBytes === 0
+  if (isInSearch || provedAt === undefined || !isActive(traffic, now)) return false
   const age = isSuspicious(traffic, link) ? SIZE_DOUBT_REST : SIZE_PACE * (isLeader ? 1 : FOLLOWER_PATIENCE)
   return now >= provedAt + age
 }

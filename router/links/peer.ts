@@ -1,0 +1,122 @@
+/** What an engine knows of one peer and of the links to it, and what each of these is to it at the moment. */
+import type { Millis, PeerName } from '../../mesh/base/brand.ts'
+import { betterThan, type Choice, firstTrial, isNew, type Links, type Trials, triesMax } from './choice.ts'
+import { type Family, type LinkKind, overheadBytes } from './kind.ts'
+import { type LinkState, unanswered, untested } from './link-state.ts'
+import type { Candidates } from './policy.ts'
+import { isActive, noTraffic, type Role, type Traffic } from './schedule.ts'
+
+/** What is to be known of a peer before it is probed. */
+export interface PeerPlan {
+  readonly name: PeerName
+  readonly candidates: Candidates
+  /** The smaller of the two underlay MTUs. */
+  readonly underlayMtuBytes: number
+  /** What packets between the two depend on, above all the underlay addresses, as text: all is tried anew when it changes. */
+  readonly place: string
+}
+
+export interface Candidate {
+  state: LinkState
+  /** The highest id of a probe that came by it. */
+  lastId: number
+  /** Probes that the peer still needs to believe that we hear it. */
+  confirmations: number
+  /** Probes in this trial while it was down. */
+  tries: number
+}
+
+export interface Peer {
+  readonly plan: PeerPlan
+  /** Of the kinds that are allowed, best first. */
+  readonly links: ReadonlyMap<LinkKind, Candidate>
+  traffic: Traffic
+  choice: Choice
+  trials: Trials
+  /** The link in use is to be asked once. */
+  isAsked: boolean
+  /** When a hint was last followed. */
+  hintedAt: Millis | undefined
+  /** What was last said of what to use. */
+  told: LinkWant | undefined
+  dueAt: Millis
+}
+
+export interface LinkWant {
+  readonly peer: PeerName
+  /** Undefined: no link leads there, maybe a relay does. */
+  readonly kind: LinkKind | undefined
+  /** The largest packet of a pod that may go there. */
+  readonly mtuBytes: number
+}
+
+/** So many lost or waiting probes of the link in use call for others to stand in: half a second of silence. */
+const DOUBTS_MAX = 3
+
+/** @param firstAt when to try its links; at once, if it was known before. */
+export function makePeer(plan: PeerPlan, old: Peer | undefined, firstAt: Millis, now: Millis): Peer {
+  const isMoved = old?.plan.place !== plan.place
+  const links = plan.candidates.allowed.map(
+    (kind) => [kind, makeCandidate(plan, kind, isMoved ? undefined : old?.links.get(kind))] as const,
+  )
+  const fresh = { choice: { kind: undefined, since: now }, traffic: noTraffic, hintedAt: undefined, told: undefined }
+  const trials = firstTrial(old === undefined ? firstAt : now)
+  return { ...fresh, ...old, plan, links: new Map(links), trials, isAsked: old !== undefined, dueAt: now }
+}
+
+function makeCandidate(plan: PeerPlan, kind: LinkKind, old: Candidate | undefined): Candidate {
+  const fresh = untested(plan.underlayMtuBytes - overheadBytes(kind, familyOf(plan)))
+  if (old === undefined) return { state: fresh, lastId: 0, confirmations: 0, tries: 0 }
+  return { ...old, state: old.state.mtu.fullBytes === fresh.mtu.fullBytes ? old.state : { ...old.state, mtu: fresh.mtu } }
+}
+
+/** Whether all that was found out still holds. */
+export function isSamePlan(a: PeerPlan, b: PeerPlan): boolean {
+  const isSameWay = a.place === b.place && familyOf(a) === familyOf(b) && a.underlayMtuBytes === b.underlayMtuBytes
+  return isSameWay && a.candidates.allowed.join() === b.candidates.allowed.join()
+}
+
+/** Of the outer packets. A stream of those that have no family in common goes by IPv4, as it does mostly. */
+export function familyOf({ candidates }: PeerPlan): Family {
+  return candidates.family ?? 'ipv4'
+}
+
+export function statesOf({ links }: Peer): Links {
+  return new Map([...links].map(([kind, { state }]) => [kind, state]))
+}
+
+/** The link in use. */
+export function usedOf({ choice, links }: Peer): Candidate | undefined {
+  return choice.kind === undefined ? undefined : links.get(choice.kind)
+}
+
+/** Those that would be better than the one in use. */
+export function targetsOf({ choice, links }: Peer): readonly Candidate[] {
+  return betterThan(choice.kind, [...links.keys()]).flatMap((kind) => links.get(kind) ?? [])
+}
+
+export function isBetter({ choice, links }: Peer, kind: LinkKind): boolean {
+  return betterThan(choice.kind, [...links.keys()]).includes(kind)
+}
+
+/** Other links might have to take over. */
+export function isFailing(peer: Peer): boolean {
+  const used = usedOf(peer)
+  return used !== undefined && unanswered(used.state) >= DOUBTS_MAX
+}
+
+/** Undefined: nothing, so it is not probed. */
+export function roleOf(peer: Peer, kind: LinkKind, { state, tries, confirmations }: Candidate, now: Millis): Role | undefined {
+  const { choice, trials, traffic } = peer
+  const { standing } = state
+  if (kind === choice.kind) return standing.kind === 'untested' && isNew(trials) ? undefined : 'used'
+  if (isBetter(peer, kind)) {
+    const isHopeless = standing.kind === 'down' && tries >= triesMax(isActive(traffic, now))
+    if (trials.phase.kind === 'running' && !isHopeless) return 'tried'
+  } else if (isFailing(peer)) return 'standing in'
+  return confirmations > 0 && standing.kind === 'up' ? 'confirmed' : undefined
+}
+
+export function wantOf(peer: Peer): LinkWant {
+  return { peer: peer.plan.name, kind: peer.choice.kind, mtuBytes: usedOf(peer)?.state.mtu.usedBytes ?? 0 }
+}

@@ -1,0 +1,329 @@
+/** Link engines of two nodes against each other, in a world that fails. */
+import { describe, expect, test } from 'vitest'
+import { millis } from '../../../../mesh/base/brand.ts'
+import { randomBelow, seededRandom } from '../../../../mesh/base/random.ts'
+import { LINK_KINDS, type LinkKind } from '../../../../router/links/kind.ts'
+import type { PolicyFacts } from '../../../../router/links/policy.ts'
+import type { Probe } from '../../../../router/links/probe-codec.ts'
+import { factsOf } from '../../../support/links.ts'
+import { CUT_WAY, GOOD_WAY, LinksWorld, nodeName, type WorldNode } from '../../../support/links-world.ts'
+
+const [A, B] = [nodeName(1), nodeName(2)]
+const SECOND = 1_000
+const MINUTE = 60 * SECOND
+const SEALED = { mode: 'always' } as const
+const CAN = ['vxlan', 'wireguard', 'sleeve'] as const
+
+interface Pair {
+  readonly world: LinksWorld
+  readonly a: WorldNode
+  readonly b: WorldNode
+}
+
+/** Two nodes that can do `CAN`, between which these kinds work. */
+function pair(kinds: readonly LinkKind[], facts: Partial<PolicyFacts> = {}): Pair {
+  const world = new LinksWorld(1)
+  for (const kind of kinds) world.set(A, B, kind, GOOD_WAY)
+  const a = world.add(factsOf(1, { can: CAN, ...facts }), 1)
+  const b = world.add(factsOf(2, { can: CAN, ...facts }), 2)
+  world.introduce(a, b)
+  return { world, a, b }
+}
+
+/** What both use. */
+function kinds({ world }: Pair): readonly (LinkKind | undefined)[] {
+  return [world.kindOf(A, B), world.kindOf(B, A)]
+}
+
+function both(kind: LinkKind | undefined): readonly (LinkKind | undefined)[] {
+  return [kind, kind]
+}
+
+describe('at the beginning', () => {
+  test('the best link that works is used within the time of a few answers', () => {
+    const it = pair(['vxlan', 'sleeve'])
+    it.world.run(500)
+    expect(kinds(it)).toEqual(both('vxlan'))
+  })
+  test('no plain link is used before an answer has proved it', () => {
+    expect(kinds(pair(LINK_KINDS, { can: ['direct', 'vxlan'] }))).toEqual(both(undefined))
+  })
+  test('a sealed one is used at once, and left when it does not answer', () => {
+    const it = pair(['sleeve'], SEALED)
+    expect(kinds(it)).toEqual(both('wireguard'))
+    it.world.run(6 * SECOND)
+    expect(kinds(it)).toEqual(both('sleeve'))
+  })
+  test('two small probes each way are enough between two that have nothing to say', () => {
+    const it = pair(['vxlan'], { can: ['vxlan'] })
+    it.world.run(MINUTE)
+    expect(it.a.probesSent + it.b.probesSent).toBeLessThanOrEqual(4)
+    expect(kinds(it)).toEqual(both('vxlan'))
+  })
+  test('where nothing works nothing is used, others hear of it, and people hear why', () => {
+    const it = pair([])
+    it.world.run(30 * SECOND)
+    expect(kinds(it)).toEqual(both(undefined))
+    expect(it.a.engine.unreachable(it.world.now())).toEqual([B])
+    const lost = 'no answer to 4 probes in a row'
+    expect(it.a.engine.status(B, it.world.now())?.reason).toBe(`no link works: vxlan: ${lost}; wireguard: ${lost}; sleeve: ${lost}`)
+  })
+  test('where nothing is possible people hear why', () => {
+    const it = pair(LINK_KINDS, { ...SEALED, can: ['vxlan'] })
+    expect(it.a.engine.status(B, it.world.now())?.reason).toContain('vxlan: must be encrypted: n1 and n2 ask to encrypt always')
+  })
+})
+
+describe('while pods talk', () => {
+  test.each([
+    { name: 'both ways', ways: [A, B], isAnswered: true },
+    { name: 'to one end', ways: [A], isAnswered: true },
+    { name: 'to the other end', ways: [B], isAnswered: true },
+    { name: 'both ways, with packets in one direction', ways: [A, B], isAnswered: false },
+    { name: 'to the end that says nothing', ways: [A], isAnswered: false },
+  ])('a link that is cut $name is left in 5 s, at any moment', ({ ways, isAnswered }) => {
+    for (let moment = 0; moment < 3_000; moment += 130) {
+      const it = pair(['vxlan', 'sleeve'])
+      const flow = it.world.talk(A, B, { isAnswered })
+      it.world.run(30 * SECOND + moment)
+      expect(kinds(it)).toEqual(both('vxlan'))
+      flow.gap = 0
+      for (const from of ways) it.world.set(from, from === A ? B : A, 'vxlan', CUT_WAY, true)
+      it.world.run(30 * SECOND)
+      expect(flow.gap).toBeLessThan(5 * SECOND)
+      expect(it.world.kindOf(A, B)).toBe('sleeve')
+      if (isAnswered) expect(it.world.kindOf(B, A)).toBe('sleeve')
+    }
+  })
+  test('a link that loses a packet in twenty is kept for an hour', () => {
+    const it = pair(['sleeve'])
+    it.world.set(A, B, 'vxlan', { ...GOOD_WAY, loss: 0.05 })
+    it.world.run(10 * SECOND)
+    it.world.talk(A, B, { isAnswered: false })
+    const before = it.a.switches + it.b.switches
+    it.world.run(60 * MINUTE)
+    expect(kinds(it)).toEqual(both('vxlan'))
+    expect(it.a.switches + it.b.switches).toBe(before)
+  })
+  test('no link is left for a slow answer', () => {
+    const it = pair([])
+    it.world.set(A, B, 'vxlan', { ...GOOD_WAY, delay: 300 })
+    it.world.talk(A, B)
+    it.world.run(10 * MINUTE)
+    expect(kinds(it)).toEqual(both('vxlan'))
+    expect(it.a.switches).toBe(2)
+  })
+  test('probes are few where both talk, and one in two seconds where nobody answers', () => {
+    const perMinute = (isAnswered: boolean): number => {
+      const it = pair(['vxlan'], { can: ['vxlan'] })
+      it.world.talk(A, B, { isAnswered })
+      it.world.run(MINUTE)
+      const before = it.a.probesSent + it.b.probesSent
+      it.world.run(5 * MINUTE)
+      return (it.a.probesSent + it.b.probesSent - before) / 5
+    }
+    expect(perMinute(true)).toBeLessThan(6)
+    expect(perMinute(false)).toBeLessThan(64)
+  })
+})
+
+describe('a better link that works again', () => {
+  test.each([1, 2, 3, 4, 5])('is used again within its time, seed %i', (seed) => {
+    const it = pair(['vxlan', 'sleeve'])
+    it.world.talk(A, B)
+    it.world.run(MINUTE)
+    it.world.set(A, B, 'vxlan', CUT_WAY)
+    it.world.run((10 + seed * 7) * SECOND)
+    expect(kinds(it)).toEqual(both('sleeve'))
+    it.world.set(A, B, 'vxlan', GOOD_WAY)
+    const until = it.a.engine.status(B, it.world.now())?.nextTrialAt ?? 0
+    expect(until).toBeLessThanOrEqual(it.world.now() + 2 * MINUTE)
+    it.world.run(until - it.world.now() + 10 * SECOND)
+    expect(kinds(it)).toEqual(both('vxlan'))
+  })
+  test('is tried at once on a hint, and must prove itself', () => {
+    const it = pair(['sleeve'])
+    it.world.talk(A, B)
+    it.world.run(20 * MINUTE)
+    it.world.set(A, B, 'vxlan', GOOD_WAY)
+    it.world.hint(it.a, B)
+    it.world.run(2 * SECOND)
+    expect(kinds(it)).toEqual(both('sleeve'))
+    it.world.run(6 * SECOND)
+    expect(kinds(it)).toEqual(both('vxlan'))
+  })
+  test('is tried every ten minutes in the end', () => {
+    const it = pair(['sleeve'])
+    it.world.run(60 * MINUTE)
+    for (let minute = 0; minute < 60; minute += 1) {
+      it.world.run(MINUTE)
+      const next = it.a.engine.status(B, it.world.now())?.nextTrialAt ?? 0
+      expect(next - it.world.now()).toBeLessThanOrEqual(10 * MINUTE)
+    }
+    expect(it.a.probesSent).toBeLessThan(4 + 4 + 2 * 2 * 26)
+  })
+  test('is tried anew when the peer has another address', () => {
+    const it = pair(['sleeve'])
+    it.world.run(20 * MINUTE)
+    it.world.set(A, B, 'vxlan', GOOD_WAY)
+    it.world.introduce(it.a, it.b, 'another address')
+    it.world.run(500)
+    expect(kinds(it)).toEqual(both('vxlan'))
+  })
+})
+
+describe('when nothing is left', () => {
+  test('a link that works again is used soon after', () => {
+    const it = pair(['vxlan'])
+    it.world.talk(A, B)
+    it.world.run(10 * SECOND)
+    it.world.set(A, B, 'vxlan', CUT_WAY)
+    it.world.run(10 * SECOND)
+    expect(it.world.kindOf(A, B)).toBeUndefined()
+    it.world.set(A, B, 'vxlan', GOOD_WAY)
+    it.world.run(20 * SECOND)
+    expect(kinds(it)).toEqual(both('vxlan'))
+  })
+  test('a hint makes it sooner', () => {
+    const it = pair([])
+    it.world.run(20 * MINUTE)
+    it.world.set(A, B, 'sleeve', GOOD_WAY)
+    it.world.hint(it.a, B)
+    it.world.run(6 * SECOND)
+    expect(kinds(it)).toEqual(both('sleeve'))
+    expect(it.a.engine.unreachable(it.world.now())).toEqual([])
+  })
+})
+
+describe('the MTU', () => {
+  /** A path that carries so much on the underlay. */
+  const mtuOf = (it: Pair): readonly (number | undefined)[] => [it.a.wants.get(B)?.mtuBytes, it.b.wants.get(A)?.mtuBytes]
+
+  test('is what both underlays carry, until proven otherwise', () => {
+    const it = pair(['vxlan'])
+    it.world.run(SECOND)
+    expect(mtuOf(it)).toEqual([1_450, 1_450])
+    expect(it.a.engine.status(B, it.world.now())?.isMtuProven).toBe(false)
+    it.world.talk(A, B)
+    it.world.run(5 * SECOND)
+    expect(it.a.engine.status(B, it.world.now())?.isMtuProven).toBe(true)
+  })
+  test.each([
+    { path: 1_400, mtu: 1_350 },
+    { path: 1_300, mtu: 1_230 },
+    { path: 700, mtu: 576 },
+  ])('of a path of $path is found in seconds: $mtu', ({ path, mtu }) => {
+    const it = pair([])
+    it.world.set(A, B, 'vxlan', { ...GOOD_WAY, mtuBytes: path })
+    it.world.talk(A, B, { sizeBytes: 1_450 })
+    it.world.run(25 * SECOND)
+    expect(mtuOf(it)).toEqual([mtu, mtu])
+    expect(kinds(it)).toEqual(both('vxlan'))
+  })
+  test('shrinks in seconds with the path, when packets stay unanswered', () => {
+    const it = pair(['vxlan'])
+    it.world.talk(A, B, { sizeBytes: 1_450 })
+    it.world.run(2 * MINUTE)
+    it.world.set(A, B, 'vxlan', { ...GOOD_WAY, mtuBytes: 1_280 })
+    it.world.run(20 * SECOND)
+    expect(mtuOf(it)[0]).toBe(1_230)
+    expect(kinds(it)).toEqual(both('vxlan'))
+  })
+  test('of a path that is better in one direction is the smaller one', () => {
+    const it = pair(['vxlan'])
+    it.world.set(B, A, 'vxlan', { ...GOOD_WAY, mtuBytes: 1_300 }, true)
+    it.world.talk(A, B, { sizeBytes: 1_450 })
+    it.world.run(30 * SECOND)
+    expect(mtuOf(it)).toEqual([1_230, 1_230])
+  })
+  test('does not change while a good path is verified again and again', () => {
+    const it = pair(['vxlan'])
+    it.world.talk(A, B)
+    let changes = 0
+    for (let minute = 0; minute < 60; minute += 1) {
+      it.world.run(MINUTE)
+      if (mtuOf(it).join() !== '1450,1450') changes += 1
+    }
+    expect(changes).toBe(0)
+  })
+})
+
+describe('policy', () => {
+  test('that changes takes a plain link away at once', () => {
+    const it = pair(['vxlan', 'wireguard'])
+    it.world.run(SECOND)
+    expect(kinds(it)).toEqual(both('vxlan'))
+    Object.assign(it.b.facts, SEALED)
+    it.world.introduce(it.a, it.b)
+    expect(kinds(it)).toEqual(both('wireguard'))
+  })
+})
+
+describe('a probe', () => {
+  const probe: Probe = {
+    isReply: false,
+    isHeard: true,
+    isDoubted: false,
+    kind: 'vxlan',
+    sizeBytes: 76,
+    provenBytes: 0,
+    sender: B,
+    receiver: A,
+    id: 1e12,
+  }
+  test('is answered in its own size', () => {
+    const { a, world } = pair([], { can: ['vxlan'] })
+    const [reply] = a.engine.received({ ...probe, sizeBytes: 1_000 }, world.now()).probes
+    expect(reply).toMatchObject({ isReply: true, sizeBytes: 1_000, id: probe.id, sender: A, receiver: B, kind: 'vxlan' })
+  })
+  test.each([
+    { name: 'for somebody else', change: { receiver: B } },
+    { name: 'of somebody unknown', change: { sender: nodeName(3) } },
+    { name: 'by a link that must not be used', change: { kind: 'sleeve' } },
+  ] as const)('$name is not', ({ change }) => {
+    const { a, world } = pair([], { can: ['vxlan'] })
+    expect(a.engine.received({ ...probe, ...change }, world.now())).toEqual({ probes: [], wants: [] })
+  })
+  test('that is played back proves nothing', () => {
+    const { a, world } = pair([], { can: ['vxlan'] })
+    a.engine.received({ ...probe, isHeard: false }, world.now())
+    a.engine.received(probe, world.now())
+    expect(a.engine.status(B, world.now())?.kind).toBeUndefined()
+  })
+  test('of a peer that hears us is proof', () => {
+    const { a, world } = pair([], { can: ['vxlan'] })
+    a.engine.received(probe, world.now())
+    expect(a.engine.status(B, world.now())?.kind).toBe('vxlan')
+  })
+  test('that nobody awaits an answer to makes no link', () => {
+    const { a, world } = pair([], { can: ['vxlan'] })
+    a.engine.received({ ...probe, isReply: true }, world.now())
+    expect(a.engine.status(B, world.now())?.kind).toBeUndefined()
+  })
+  test('of a peer that is gone is not answered', () => {
+    const { a, world } = pair([], { can: ['vxlan'] })
+    a.engine.removePeer(B)
+    expect(a.engine.received(probe, world.now()).probes).toEqual([])
+    expect(a.engine.wakeAt()).toBeUndefined()
+    expect(a.engine.status(B, millis(0))).toBeUndefined()
+  })
+})
+
+describe('however links flap', () => {
+  test.each([1, 2, 3, 4, 5, 6])('switches are few, seed %i', (seed) => {
+    const random = seededRandom(seed)
+    const it = pair(['sleeve'])
+    it.world.set(A, B, 'vxlan', GOOD_WAY)
+    it.world.talk(A, B)
+    it.world.run(10 * SECOND)
+    const before = [it.a.switches, it.b.switches]
+    const HOURS = 2
+    for (const until = it.world.now() + HOURS * 60 * MINUTE; it.world.now() < until; ) {
+      it.world.set(A, B, 'vxlan', random() < 0.5 ? GOOD_WAY : CUT_WAY)
+      it.world.run(randomBelow(random, 60 * SECOND))
+      if (random() < 0.1) it.world.hint(it.a, B)
+    }
+    // A trial at 1, 3, 7 and 15 minutes, then six in an hour, between half and all of that; and hints. Each up and down.
+    for (const [index, node] of [it.a, it.b].entries()) expect(node.switches - (before[index] ?? 0)).toBeLessThan(2 * (8 + 12 * HOURS + 24))
+  })
+})
