@@ -14,7 +14,6 @@ import {
   type Candidate,
   familyOf,
   isBetter,
-  isFailing,
   isSamePlan,
   type LinkWant,
   makePeer,
@@ -64,8 +63,6 @@ const HINT_REST: Millis = seconds(10)
 const HINT_REST_WITHOUT_LINK: Millis = seconds(1)
 /** What a peer needs to prove a link that has failed, twice over. */
 const CONFIRMATIONS_MAX = 8
-/** A failure this old says nothing of whether a link can stand in. */
-const FAILURE_MEMORY: Millis = seconds(30)
 /** A probe that there was no budget for. */
 const BUDGET_WAIT: Millis = seconds(2)
 /** Between the two, what each says of sizes may differ for a moment. */
@@ -127,6 +124,7 @@ export class LinkEngine {
     const candidate = peer?.links.get(probe.kind)
     // By a link that must not be used there is no answer, or the other end would use it.
     if (peer === undefined || candidate === undefined || probe.receiver !== this.#options.self) return this.#flush()
+    refresh(peer, now)
     if (probe.isReply) this.#replied(peer, candidate, probe, now)
     else this.#asked(peer, candidate, probe, now)
     return this.#settle(peer, now)
@@ -230,11 +228,10 @@ export class LinkEngine {
 
   /** Brings a peer up to the moment, and says when to look at it again. */
   #advance(peer: Peer, now: Millis): void {
-    for (const candidate of peer.links.values()) candidate.state = link.expire(candidate.state, now)
+    refresh(peer, now)
     this.#choose(peer, now)
     this.#tryOthers(peer, now)
     let dueAt = choosing.trialsDueAt(peer.trials, now)
-    if (isFailing(peer)) forgetFailures(peer, now)
     for (const kind of peer.links.keys()) dueAt = earlier(dueAt, this.#probe(peer, kind, now))
     for (const { state } of peer.links.values()) dueAt = earlier(dueAt, link.expiresAt(state))
     peer.dueAt = dueAt ?? millis(now + BUDGET_WAIT)
@@ -328,12 +325,12 @@ export class LinkEngine {
   }
 }
 
-/** An old failure does not keep a link from standing in. */
-function forgetFailures(peer: Peer, now: Millis): void {
+/** What has happened by itself: probes are lost, and old failures of links that are not tried say nothing any more. */
+function refresh(peer: Peer, now: Millis): void {
   for (const [kind, candidate] of peer.links) {
-    const { standing } = candidate.state
-    const isOld = standing.kind === 'down' && now >= standing.since + FAILURE_MEMORY
-    if (isOld && !isBetter(peer, kind)) candidate.state = link.forgetFailure(candidate.state)
+    const state = link.expire(candidate.state, now)
+    const isTried = kind === peer.choice.kind || isBetter(peer, kind)
+    candidate.state = isTried ? state : link.withoutFailure(state, now)
   }
 }
 

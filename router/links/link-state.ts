@@ -65,6 +65,7 @@ const PROOFS = 4
 const PROOF_TIME: Millis = seconds(3)
 /** With two of three full-size packets lost, a smaller size is the better one. */
 const SIZE_LOSSES_MAX = 2
+const FAILURE_MEMORY: Millis = seconds(30)
 /** Replies are as large as probes: no more of them are on their way than fit in `PROBE_TIMEOUT` at the fastest pace, twice over. */
 const WAITING_MAX = 16
 
@@ -166,9 +167,11 @@ export function expiresAt({ waiting }: LinkState): Millis | undefined {
   return first === undefined ? undefined : millis(first.sentAt + PROBE_TIMEOUT)
 }
 
-/** What is known of its failure is too old to tell anything, when it comes to standing in for another one. */
-export function forgetFailure(link: LinkState): LinkState {
-  return link.standing.kind === 'down' ? { ...link, standing: { kind: 'untested', misses: 0 } } : link
+/** Of a link that nobody tries, what is known of a failure is soon too old to tell whether it could stand in for another one. */
+export function withoutFailure(link: LinkState, now: Millis): LinkState {
+  const { standing } = link
+  const isOld = (standing.kind === 'down' || standing.kind === 'proving') && now >= standing.since + FAILURE_MEMORY
+  return isOld ? { ...link, standing: { kind: 'untested', misses: 0 } } : link
 }
 
 /** The size that a probe has to find out about; undefined when the search is over. */

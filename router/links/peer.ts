@@ -99,8 +99,8 @@ export function isBetter({ choice, links }: Peer, kind: LinkKind): boolean {
   return betterThan(choice.kind, [...links.keys()]).includes(kind)
 }
 
-/** Other links might have to take over. */
-export function isFailing(peer: Peer): boolean {
+/** Others might have to take over. */
+function isFailing(peer: Peer): boolean {
   const used = usedOf(peer)
   return used !== undefined && unanswered(used.state) >= DOUBTS_MAX
 }

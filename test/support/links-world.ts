@@ -5,7 +5,7 @@
  */
 import { type Millis, millis, type PeerName, parsePeerName } from '../../mesh/base/brand.ts'
 import { type Random, seededRandom } from '../../mesh/base/random.ts'
-import { type LinkEffects, LinkEngine, type LinkWant } from '../../router/links/engine.ts'
+import { type LinkEffects, LinkEngine } from '../../router/links/engine.ts'
 import { isSealed, LINK_KINDS, type LinkKind, overheadBytes } from '../../router/links/kind.ts'
 import type { LinkWant } from '../../router/links/peer.ts'
 import { candidates, type PolicyFacts } from '../../router/links/policy.ts'
@@ -279,9 +279,9 @@ export class LinksWorld {
   }
 }
 
-/** What a person would say of two nodes, apart from what the product computes. */
+/** What a person would say of two nodes in one subnet, apart from what the product computes. */
 function mustSeal(a: PolicyFacts, b: PolicyFacts): boolean {
   if (a.mode === 'always' || b.mode === 'always') return true
   if (a.mode === 'never' && b.mode === 'never') return false
-  return a.zone === undefined || a.zone !== b.zone
+  return a.zone !== b.zone
 }

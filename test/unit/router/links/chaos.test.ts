@@ -50,16 +50,22 @@ function names({ a, b }: Pair): readonly [PeerName, PeerName] {
 function chaos(world: LinksWorld, pairs: readonly Pair[], random: Random): void {
   for (const until = world.now() + MINUTE; world.now() < until; world.run(random() * 6 * SECOND)) {
     const pair = pick(random, pairs)
-    const kind = pick(random, LINK_KINDS)
-    if (pair === undefined || kind === undefined) continue
-    const [a, b] = random() < 0.5 ? names(pair) : names(pair).toReversed()
-    if (a !== undefined && b !== undefined) world.set(a, b, kind, anyWay(random), random() < 0.5)
-    if (random() < 0.2) world.hint(pair.a, pair.b.facts.name)
-    if (random() < 0.1) {
-      Object.assign(pair.a.facts, { mode: pick(random, ENCRYPT_MODES) })
-      for (const other of pairs.filter((one) => one.a === pair.a || one.b === pair.a)) world.introduce(other.a, other.b)
-    }
+    if (pair !== undefined) disturb(world, pair, random)
+    if (pair !== undefined && random() < 0.1) changeMind(world, pair.a, pairs, random)
   }
+}
+
+function disturb(world: LinksWorld, pair: Pair, random: Random): void {
+  const [a, b] = names(pair)
+  const kind = pick(random, LINK_KINDS) ?? 'sleeve'
+  if (random() < 0.5) world.set(a, b, kind, anyWay(random), random() < 0.5)
+  else world.set(b, a, kind, anyWay(random), random() < 0.5)
+  if (random() < 0.2) world.hint(pair.a, b)
+}
+
+function changeMind(world: LinksWorld, node: WorldNode, pairs: readonly Pair[], random: Random): void {
+  Object.assign(node.facts, { mode: pick(random, ENCRYPT_MODES) })
+  for (const { a, b } of pairs) if (a === node || b === node) world.introduce(a, b)
 }
 
 /** What is wrong with a pair, in words; nothing, when both ends use this kind. */
@@ -99,7 +105,8 @@ function runSeed(seed: number): readonly string[] {
   // Each trial comes at most ten minutes after the one before.
   for (const flow of world.flows.splice(0)) flow.gap = 0
   world.run(21 * MINUTE)
-  wrong.push(...pairs.flatMap((pair) => wrongKinds(world, pair, (kind) => kind === works.get(pair)?.[0], 'in the end')))
+  const joined = pairs.filter((pair) => (works.get(pair) ?? []).length > 0)
+  wrong.push(...joined.flatMap((pair) => wrongKinds(world, pair, (kind) => kind === works.get(pair)?.[0], 'in the end')))
 
   const cut = pairs.filter((pair) => (works.get(pair) ?? []).length > 1)
   const again = cut.map((pair) => [pair, world.talk(...names(pair), { isAnswered: random() < 0.7 })] as const)
