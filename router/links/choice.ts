@@ -94,9 +94,9 @@ export function firstTrial(until: Millis): Trials {
   return { phase: { kind: 'waiting', until }, failures: 0, falls: 0, fruitless: 0 }
 }
 
-/** The first trial is still to come. */
-export function isNew({ phase, failures, fruitless }: Trials): boolean {
-  return phase.kind === 'waiting' && failures === 0 && fruitless === 0
+/** Nothing was tried in vain yet, since something has changed. */
+export function isFirst({ failures, fruitless }: Trials): boolean {
+  return failures === 0 && fruitless === 0
 }
 
 /** What follows for the trials when another link is used than before. */

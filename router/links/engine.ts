@@ -22,6 +22,7 @@ import {
   roleOf,
   statesOf,
   targetsOf,
+  turnOf,
   usedOf,
   wantOf,
 } from './peer.ts'
@@ -63,8 +64,13 @@ const HINT_REST: Millis = seconds(10)
 const HINT_REST_WITHOUT_LINK: Millis = seconds(1)
 /** What a peer needs to prove a link that has failed, twice over. */
 const CONFIRMATIONS_MAX = 8
-/** A probe that there was no budget for. */
-const BUDGET_WAIT: Millis = seconds(2)
+/** What many peers wait for falls together, so that one look at all of them serves many: in milliseconds. */
+const WAKE_GRID = 20
+/** Nothing can be tried. */
+const NOTHING_DUE: Millis = seconds(3_600)
+/** A probe that there was no budget for: others wait as well. */
+const BUDGET_WAIT: Millis = seconds(10)
+const BUDGET_WAIT_URGENT: Millis = seconds(1)
 /** Between the two, what each says of sizes may differ for a moment. */
 const SIZE_REST: Millis = seconds(10)
 
@@ -73,6 +79,7 @@ export class LinkEngine {
   readonly #peers = new Map<PeerName, Peer>()
   #nextId: number
   #budget: Budget
+  #wakeAt: Millis | undefined
   #probes: Probe[] = []
   #wants: LinkWant[] = []
 
@@ -130,17 +137,19 @@ export class LinkEngine {
     return this.#settle(peer, now)
   }
 
-  /** To be called at `wakeAt`. */
+  /** To be called at `wakeAt`, or at any time. */
   wake(now: Millis): LinkEffects {
-    for (const peer of this.#peers.values()) if (peer.dueAt <= now) this.#advance(peer, now)
+    this.#wakeAt = undefined
+    for (const peer of this.#peers.values()) {
+      if (peer.dueAt <= now) this.#advance(peer, now)
+      this.#wakeAt = earlier(this.#wakeAt, peer.dueAt)
+    }
     return this.#flush()
   }
 
-  /** Undefined when there is no peer. */
+  /** Undefined when there is nothing to wait for. There may turn out to be nothing to do. */
   wakeAt(): Millis | undefined {
-    let first: Millis | undefined
-    for (const { dueAt } of this.#peers.values()) if (first === undefined || dueAt < first) first = dueAt
-    return first
+    return this.#wakeAt
   }
 
   /** Undefined of a peer that is not known. */
@@ -216,6 +225,7 @@ export class LinkEngine {
 
   #settle(peer: Peer, now: Millis): LinkEffects {
     this.#advance(peer, now)
+    this.#wakeAt = earlier(this.#wakeAt, peer.dueAt)
     return this.#flush()
   }
 
@@ -234,7 +244,7 @@ export class LinkEngine {
     let dueAt = choosing.trialsDueAt(peer.trials, now)
     for (const kind of peer.links.keys()) dueAt = earlier(dueAt, this.#probe(peer, kind, now))
     for (const { state } of peer.links.values()) dueAt = earlier(dueAt, link.expiresAt(state))
-    peer.dueAt = dueAt ?? millis(now + BUDGET_WAIT)
+    peer.dueAt = millis(Math.ceil((dueAt ?? now + NOTHING_DUE) / WAKE_GRID) * WAKE_GRID)
   }
 
   #choose(peer: Peer, now: Millis): void {
@@ -274,13 +284,20 @@ export class LinkEngine {
     const candidate = peer.links.get(kind)
     const role = candidate === undefined ? undefined : roleOf(peer, kind, candidate, now)
     if (candidate === undefined || role === undefined) return undefined
-    const situation = { role, link: candidate.state, traffic: peer.traffic, isLeader: this.#isLeader(peer.plan), isAsked: peer.isAsked }
+    const situation = {
+      role,
+      link: candidate.state,
+      traffic: peer.traffic,
+      isLeader: this.#isLeader(peer.plan),
+      isAsked: isAskedFor(peer, role),
+    }
     if (role === 'used' && schedule.isSizeOld(situation, now)) candidate.state = link.sizeDoubted(candidate.state)
     const need = schedule.nextProbe({ ...situation, link: candidate.state }, now)
-    if (now < need.at) return need.at
+    const at = Math.max(need.at, turnOf(peer, kind, now))
+    if (now < at) return millis(at)
     const sizes = need.sizeBytes === undefined ? [link.SMALL_BYTES] : [need.sizeBytes, link.SMALL_BYTES]
     const sent = sizes.filter((size) => this.#send(peer, kind, candidate, { sizeBytes: size, isUrgent: need.isUrgent }, now))
-    if (sent.length === 0) return millis(now + BUDGET_WAIT * (0.5 + this.#options.random() / 2))
+    if (sent.length === 0) return millis(now + (need.isUrgent ? BUDGET_WAIT_URGENT : BUDGET_WAIT) * (0.5 + this.#options.random() / 2))
     candidate.confirmations = Math.max(0, candidate.confirmations - 1)
     if (candidate.state.standing.kind === 'down') candidate.tries += 1
     return schedule.nextProbe({ ...situation, link: candidate.state }, now).at
@@ -332,6 +349,10 @@ function refresh(peer: Peer, now: Millis): void {
     const isTried = kind === peer.choice.kind || isBetter(peer, kind)
     candidate.state = isTried ? state : link.withoutFailure(state, now)
   }
+}
+
+function isAskedFor({ isAsked, trials }: Peer, role: schedule.Role): boolean {
+  return role === 'used' ? isAsked : role === 'tried' && choosing.isFirst(trials)
 }
 
 function isFresh({ standing }: link.LinkState, now: Millis): boolean {

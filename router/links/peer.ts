@@ -1,6 +1,6 @@
 /** What an engine knows of one peer and of the links to it, and what each of these is to it at the moment. */
-import type { Millis, PeerName } from '../../mesh/base/brand.ts'
-import { betterThan, type Choice, firstTrial, isNew, type Links, type Trials, triesMax } from './choice.ts'
+import { type Millis, millis, type PeerName } from '../../mesh/base/brand.ts'
+import { betterThan, type Choice, firstTrial, isFirst, type Links, type Trials, triesMax } from './choice.ts'
 import { type Family, type LinkKind, overheadBytes } from './kind.ts'
 import { type LinkState, unanswered, untested } from './link-state.ts'
 import type { Candidates } from './policy.ts'
@@ -52,6 +52,8 @@ export interface LinkWant {
 
 /** So many lost or waiting probes of the link in use call for others to stand in: half a second of silence. */
 const DOUBTS_MAX = 3
+
+const TURN: Millis = millis(250)
 
 /** @param firstAt when to try its links; at once, if it was known before. */
 export function makePeer(plan: PeerPlan, old: Peer | undefined, firstAt: Millis, now: Millis): Peer {
@@ -109,12 +111,21 @@ function isFailing(peer: Peer): boolean {
 export function roleOf(peer: Peer, kind: LinkKind, { state, tries, confirmations }: Candidate, now: Millis): Role | undefined {
   const { choice, trials, traffic } = peer
   const { standing } = state
-  if (kind === choice.kind) return standing.kind === 'untested' && isNew(trials) ? undefined : 'used'
+  // One that is used untested waits for its first trial as others do.
+  const isTooSoon = standing.kind === 'untested' && trials.phase.kind === 'waiting' && isFirst(trials)
+  if (kind === choice.kind) return isTooSoon ? undefined : 'used'
   if (isBetter(peer, kind)) {
     const isHopeless = standing.kind === 'down' && tries >= triesMax(isActive(traffic, now))
     if (trials.phase.kind === 'running' && !isHopeless) return 'tried'
   } else if (isFailing(peer)) return 'standing in'
   return confirmations > 0 && standing.kind === 'up' ? 'confirmed' : undefined
+}
+
+/** When a kind may be tried in this trial: without traffic the better ones have time to answer, and spare us the others. */
+export function turnOf({ links, trials: { phase }, traffic }: Peer, kind: LinkKind, now: Millis): Millis {
+  const isUntested = links.get(kind)?.state.standing.kind === 'untested'
+  if (phase.kind !== 'running' || !isUntested || isActive(traffic, now)) return now
+  return millis(phase.since + TURN * [...links.keys()].indexOf(kind))
 }
 
 export function wantOf(peer: Peer): LinkWant {

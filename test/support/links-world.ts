@@ -35,7 +35,7 @@ export interface WorldNode {
   switches: number
 }
 
-/** Pods of `from` send a packet to pods of `to` ten times a second. */
+/** Pods of `from` send a packet to pods of `to` five times a second. */
 export interface Flow {
   readonly from: PeerName
   readonly to: PeerName
@@ -54,7 +54,7 @@ interface Event {
   readonly run: () => void
 }
 
-const PACKET_PACE = 100
+const PACKET_PACE = 200
 const COUNT_PACE = 1_000
 const ETHERNET_BYTES = 14
 
@@ -185,6 +185,10 @@ export class LinksWorld {
     if (this.#counts.has(key)) return
     this.#counts.set(key, { sent: 0, received: 0 })
     const tick = (): void => {
+      if (!this.flows.some(({ from, to }) => (from === self && to === peer) || (from === peer && to === self))) {
+        this.#counts.delete(key)
+        return
+      }
       const node = this.nodes.get(self)
       for (const kind of LINK_KINDS) {
         const counter = this.#counts.get(`${self} ${peer} ${kind}`)

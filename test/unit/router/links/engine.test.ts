@@ -304,6 +304,7 @@ describe('a probe', () => {
     const { a, world } = pair([], { can: ['vxlan'] })
     a.engine.removePeer(B)
     expect(a.engine.received(probe, world.now()).probes).toEqual([])
+    expect(a.engine.wake(world.now())).toEqual({ probes: [], wants: [] })
     expect(a.engine.wakeAt()).toBeUndefined()
     expect(a.engine.status(B, millis(0))).toBeUndefined()
   })
