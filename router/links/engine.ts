@@ -64,6 +64,8 @@ const HINT_REST: Millis = seconds(10)
 const HINT_REST_WITHOUT_LINK: Millis = seconds(1)
 /** What a peer needs to prove a link that has failed, twice over. */
 const CONFIRMATIONS_MAX = 8
+/** What the peer has heard it says within `PROOF_FRESH`; and on its way that, and what we said, take less than the rest. */
+const SPOKEN_LATELY: Millis = seconds(4)
 /** What many peers wait for falls together, so that one look at all of them serves many: in milliseconds. */
 const WAKE_GRID = 20
 /** Nothing can be tried. */
@@ -125,7 +127,7 @@ export class LinkEngine {
     return this.#settle(peer, now)
   }
 
-  /** A genuine probe came by a link of the kind that it names. */
+  /** A genuine probe came. The caller has seen to it that it came by the very link that it names, and not by another one. */
   received(probe: Probe, now: Millis): LinkEffects {
     const peer = this.#peers.get(probe.sender)
     const candidate = peer?.links.get(probe.kind)
@@ -193,12 +195,14 @@ export class LinkEngine {
       this.#believe(peer, candidate, probe, now)
     }
     this.#probes.push({ ...this.#message(peer, probe.kind, now), isReply: true, id: probe.id, sizeBytes: probe.sizeBytes })
+    candidate.spokeAt = now
   }
 
   /** What a probe says beside that it came. */
   #believe(peer: Peer, candidate: Candidate, probe: Probe, now: Millis): void {
-    // Our own probes know better while they are out.
-    if (probe.isHeard && link.unanswered(candidate.state) === 0) candidate.state = link.proved(candidate.state, now)
+    // Our own probes know better while they are out. And who has heard us just now has not when we said nothing: it was played back.
+    const isTrue = probe.isHeard && candidate.spokeAt !== undefined && now <= candidate.spokeAt + SPOKEN_LATELY
+    if (isTrue && link.unanswered(candidate.state) === 0) candidate.state = link.proved(candidate.state, now)
     const { provedAt, usedBytes } = candidate.state.mtu
     if (probe.provenBytes >= usedBytes) candidate.state = link.sizeProved(candidate.state, probe.provenBytes, now)
     else if (probe.provenBytes > 0 && provedAt !== undefined && now >= provedAt + SIZE_REST)
@@ -295,19 +299,26 @@ export class LinkEngine {
     const need = schedule.nextProbe({ ...situation, link: candidate.state }, now)
     const at = Math.max(need.at, turnOf(peer, kind, now))
     if (now < at) return millis(at)
-    const sizes = need.sizeBytes === undefined ? [link.SMALL_BYTES] : [need.sizeBytes, link.SMALL_BYTES]
-    const sent = sizes.filter((size) => this.#send(peer, kind, candidate, { sizeBytes: size, isUrgent: need.isUrgent }, now))
-    if (sent.length === 0) return millis(now + (need.isUrgent ? BUDGET_WAIT_URGENT : BUDGET_WAIT) * (0.5 + this.#options.random() / 2))
+    if (!this.#sendAll(peer, kind, candidate, need, now))
+      return millis(now + (need.isUrgent ? BUDGET_WAIT_URGENT : BUDGET_WAIT) * (0.5 + this.#options.random() / 2))
     candidate.confirmations = Math.max(0, candidate.confirmations - 1)
     if (candidate.state.standing.kind === 'down') candidate.tries += 1
     return schedule.nextProbe({ ...situation, link: candidate.state }, now).at
+  }
+
+  /** The small one first where it is urgent; else none without the other one, which would be asked for again and again. */
+  #sendAll(peer: Peer, kind: LinkKind, candidate: Candidate, { sizeBytes, isUrgent }: schedule.ProbeNeed, now: Millis): boolean {
+    const sizes = sizeBytes === undefined ? [] : [sizeBytes]
+    const order = isUrgent ? [link.SMALL_BYTES, ...sizes] : [...sizes, link.SMALL_BYTES]
+    const denied = order.findIndex((size) => !this.#send(peer, kind, candidate, { sizeBytes: size, isUrgent }, now))
+    return denied !== 0
   }
 
   #send(
     peer: Peer,
     kind: LinkKind,
     candidate: Candidate,
-    what: { readonly sizeBytes: number; readonly isUrgent: boolean },
+    what: Pick<schedule.ProbeNeed, 'isUrgent'> & { sizeBytes: number },
     now: Millis,
   ): boolean {
     const { sizeBytes, isUrgent } = what
@@ -319,6 +330,7 @@ export class LinkEngine {
     this.#nextId += 1
     this.#probes.push({ ...this.#message(peer, kind, now), isReply: false, id, sizeBytes })
     candidate.state = link.sent(candidate.state, { id, sizeBytes }, now)
+    candidate.spokeAt = now
     return true
   }
 

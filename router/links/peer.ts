@@ -20,6 +20,8 @@ export interface Candidate {
   state: LinkState
   /** The highest id of a probe that came by it. */
   lastId: number
+  /** When we last sent a probe or an answer by it. */
+  spokeAt: Millis | undefined
   /** Probes that the peer still needs to believe that we hear it. */
   confirmations: number
   /** Probes in this trial while it was down. */
@@ -68,7 +70,7 @@ export function makePeer(plan: PeerPlan, old: Peer | undefined, firstAt: Millis,
 
 function makeCandidate(plan: PeerPlan, kind: LinkKind, old: Candidate | undefined): Candidate {
   const fresh = untested(plan.underlayMtuBytes - overheadBytes(kind, familyOf(plan)))
-  if (old === undefined) return { state: fresh, lastId: 0, confirmations: 0, tries: 0 }
+  if (old === undefined) return { state: fresh, lastId: 0, spokeAt: undefined, confirmations: 0, tries: 0 }
   return { ...old, state: old.state.mtu.fullBytes === fresh.mtu.fullBytes ? old.state : { ...old.state, mtu: fresh.mtu } }
 }
 

@@ -11,7 +11,7 @@
  * padding that nobody reads; its length is part of what the MAC covers.
  *
  * A datagram that is played back is harmless: an answer counts once, while it is awaited; a probe is answered again, but
- * what it says counts only when its id is above all others of its sender by that link.
+ * what it says counts only when its id is above all others of its sender by that link, and when we have said something.
  */
 import type { PeerName } from '../../mesh/base/brand.ts'
 import { bytesEqual, concatBytes, fromHex, toHex } from '../../mesh/base/bytes.ts'

@@ -134,7 +134,7 @@ export function nextProbe(situation: Situation, now: Millis): ProbeNeed {
 }
 
 /** Whether it might be down. */
-export function isDoubtful(link: LinkState, traffic: Traffic): boolean {
+function isDoubtful(link: LinkState, traffic: Traffic): boolean {
   return link.standing.kind === 'untested' || unanswered(link) > 0 || isSuspicious(traffic, link)
 }
 

@@ -284,16 +284,23 @@ describe('a probe', () => {
     const { a, world } = pair([], { can: ['vxlan'] })
     expect(a.engine.received({ ...probe, ...change }, world.now())).toEqual({ probes: [], wants: [] })
   })
+  const answered = { ...probe, isHeard: false, id: probe.id - 1 }
   test('that is played back proves nothing', () => {
     const { a, world } = pair([], { can: ['vxlan'] })
-    a.engine.received({ ...probe, isHeard: false }, world.now())
+    a.engine.received({ ...answered, id: probe.id }, world.now())
     a.engine.received(probe, world.now())
     expect(a.engine.status(B, world.now())?.kind).toBeUndefined()
   })
   test('of a peer that hears us is proof', () => {
     const { a, world } = pair([], { can: ['vxlan'] })
+    a.engine.received(answered, world.now())
     a.engine.received(probe, world.now())
     expect(a.engine.status(B, world.now())?.kind).toBe('vxlan')
+  })
+  test('of a peer that hears us is none when we have said nothing, as in an earlier life', () => {
+    const { a, world } = pair([], { can: ['vxlan'] })
+    a.engine.received(probe, world.now())
+    expect(a.engine.status(B, world.now())?.kind).toBeUndefined()
   })
   test('that nobody awaits an answer to makes no link', () => {
     const { a, world } = pair([], { can: ['vxlan'] })
