@@ -62,10 +62,6 @@ const FOLLOWER_DELAY: Millis = seconds(3)
 /** Hints come from others, who may be wrong again and again. */
 const HINT_REST: Millis = seconds(10)
 const HINT_REST_WITHOUT_LINK: Millis = seconds(1)
-/** What a peer needs to prove a link that has failed, twice over. */
-const CONFIRMATIONS_MAX = 8
-/** What the peer has heard it says within `PROOF_FRESH`; and on its way that, and what we said, take less than the rest. */
-const SPOKEN_LATELY: Millis = seconds(4)
 /** What many peers wait for falls together, so that one look at all of them serves many: in milliseconds. */
 const WAKE_GRID = 20
 /** Nothing can be tried. */
@@ -182,9 +178,6 @@ export class LinkEngine {
     candidate.state = link.replied(before, probe.id, now)
     if (candidate.state === before) return
     if (probe.kind === peer.choice.kind) peer.isAsked = false
-    // The peer has heard us, but does not know that we hear it.
-    if (!probe.isDoubted) candidate.confirmations = 0
-    else if (candidate.confirmations === 0) candidate.confirmations = CONFIRMATIONS_MAX
   }
 
   #asked(peer: Peer, candidate: Candidate, probe: Probe, now: Millis): void {
@@ -194,15 +187,11 @@ export class LinkEngine {
       candidate.state = link.heard(candidate.state, now)
       this.#believe(peer, candidate, probe, now)
     }
-    this.#probes.push({ ...this.#message(peer, probe.kind, now), isReply: true, id: probe.id, sizeBytes: probe.sizeBytes })
-    candidate.spokeAt = now
+    this.#probes.push({ ...this.#message(peer, probe.kind), isReply: true, id: probe.id, sizeBytes: probe.sizeBytes })
   }
 
   /** What a probe says beside that it came. */
   #believe(peer: Peer, candidate: Candidate, probe: Probe, now: Millis): void {
-    // Our own probes know better while they are out. And who has heard us just now has not when we said nothing: it was played back.
-    const isTrue = probe.isHeard && candidate.spokeAt !== undefined && now <= candidate.spokeAt + SPOKEN_LATELY
-    if (isTrue && link.unanswered(candidate.state) === 0) candidate.state = link.proved(candidate.state, now)
     const { provedAt, usedBytes } = candidate.state.mtu
     if (probe.provenBytes >= usedBytes) candidate.state = link.sizeProved(candidate.state, probe.provenBytes, now)
     else if (probe.provenBytes > 0 && provedAt !== undefined && now >= provedAt + SIZE_REST)
@@ -301,7 +290,6 @@ export class LinkEngine {
     if (now < at) return millis(at)
     if (!this.#sendAll(peer, kind, candidate, need, now))
       return millis(now + (need.isUrgent ? BUDGET_WAIT_URGENT : BUDGET_WAIT) * (0.5 + this.#options.random() / 2))
-    candidate.confirmations = Math.max(0, candidate.confirmations - 1)
     if (candidate.state.standing.kind === 'down') candidate.tries += 1
     return schedule.nextProbe({ ...situation, link: candidate.state }, now).at
   }
@@ -328,9 +316,8 @@ export class LinkEngine {
     this.#charge(peer, kind, sizeBytes, now)
     const id = this.#nextId
     this.#nextId += 1
-    this.#probes.push({ ...this.#message(peer, kind, now), isReply: false, id, sizeBytes })
+    this.#probes.push({ ...this.#message(peer, kind), isReply: false, id, sizeBytes })
     candidate.state = link.sent(candidate.state, { id, sizeBytes }, now)
-    candidate.spokeAt = now
     return true
   }
 
@@ -341,12 +328,11 @@ export class LinkEngine {
   }
 
   /** What a probe by this link tells the peer. */
-  #message(peer: Peer, kind: LinkKind, now: Millis): Omit<Probe, 'isReply' | 'id' | 'sizeBytes'> {
+  #message(peer: Peer, kind: LinkKind): Omit<Probe, 'isReply' | 'id' | 'sizeBytes'> {
     const state = peer.links.get(kind)?.state
-    const isHeard = state?.heardAt !== undefined && now <= state.heardAt + schedule.PROOF_FRESH
     const isDoubted = state === undefined || !link.isUp(state) || link.unanswered(state) > 0
     const provenBytes = state?.mtu.provenBytes ?? 0
-    return { isHeard, isDoubted, kind, provenBytes, sender: this.#options.self, receiver: peer.plan.name }
+    return { isDoubted, kind, provenBytes, sender: this.#options.self, receiver: peer.plan.name }
   }
 
   #isLeader({ name }: PeerPlan): boolean {

@@ -94,12 +94,8 @@ export function replied(link: LinkState, id: number, now: Millis): LinkState {
   const probe = link.waiting.find((one) => one.id === id)
   if (probe === undefined || now >= probe.sentAt + PROBE_TIMEOUT) return link
   const waiting = link.waiting.filter((one) => one !== probe)
-  return proved(sizeProved({ ...link, waiting, heardAt: now }, probe.sizeBytes, now), now)
-}
-
-/** The peer has just had a reply of ours by this link, and we have its word for it by the same: both ways work. */
-export function proved(link: LinkState, now: Millis): LinkState {
-  return { ...link, standing: afterProof(link.standing, now) }
+  const standing = afterProof(link.standing, now)
+  return sizeProved({ ...link, standing, waiting, heardAt: now }, probe.sizeBytes, now)
 }
 
 /** Something of the peer came by this link; whether anything gets to it is not said. */

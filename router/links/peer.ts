@@ -20,10 +20,6 @@ export interface Candidate {
   state: LinkState
   /** The highest id of a probe that came by it. */
   lastId: number
-  /** When we last sent a probe or an answer by it. */
-  spokeAt: Millis | undefined
-  /** Probes that the peer still needs to believe that we hear it. */
-  confirmations: number
   /** Probes in this trial while it was down. */
   tries: number
 }
@@ -70,7 +66,7 @@ export function makePeer(plan: PeerPlan, old: Peer | undefined, firstAt: Millis,
 
 function makeCandidate(plan: PeerPlan, kind: LinkKind, old: Candidate | undefined): Candidate {
   const fresh = untested(plan.underlayMtuBytes - overheadBytes(kind, familyOf(plan)))
-  if (old === undefined) return { state: fresh, lastId: 0, spokeAt: undefined, confirmations: 0, tries: 0 }
+  if (old === undefined) return { state: fresh, lastId: 0, tries: 0 }
   return { ...old, state: old.state.mtu.fullBytes === fresh.mtu.fullBytes ? old.state : { ...old.state, mtu: fresh.mtu } }
 }
 
@@ -110,7 +106,7 @@ function isFailing(peer: Peer): boolean {
 }
 
 /** Undefined: nothing, so it is not probed. */
-export function roleOf(peer: Peer, kind: LinkKind, { state, tries, confirmations }: Candidate, now: Millis): Role | undefined {
+export function roleOf(peer: Peer, kind: LinkKind, { state, tries }: Candidate, now: Millis): Role | undefined {
   const { choice, trials, traffic } = peer
   const { standing } = state
   // One that is used untested waits for its first trial as others do.
@@ -120,7 +116,7 @@ export function roleOf(peer: Peer, kind: LinkKind, { state, tries, confirmations
     const isHopeless = standing.kind === 'down' && tries >= triesMax(isActive(traffic, now))
     if (trials.phase.kind === 'running' && !isHopeless) return 'tried'
   } else if (isFailing(peer)) return 'standing in'
-  return confirmations > 0 && standing.kind === 'up' ? 'confirmed' : undefined
+  return undefined
 }
 
 /** When a kind may be tried in this trial: without traffic the better ones have time to answer, and spare us the others. */

@@ -11,7 +11,8 @@
  * padding that nobody reads; its length is part of what the MAC covers.
  *
  * A datagram that is played back is harmless: an answer counts once, while it is awaited; a probe is answered again, but
- * what it says counts only when its id is above all others of its sender by that link, and when we have said something.
+ * what it says counts only when its id is above all others of its sender by that link. And all that it can say is that a
+ * link is in doubt, or how much it carries: proof are answers to probes of our own.
  */
 import type { PeerName } from '../../mesh/base/brand.ts'
 import { bytesEqual, concatBytes, fromHex, toHex } from '../../mesh/base/bytes.ts'
@@ -21,9 +22,7 @@ import type { LinkKind } from './kind.ts'
 
 export interface Probe {
   readonly isReply: boolean
-  /** Its sender has heard the receiver by this link just now. */
-  readonly isHeard: boolean
-  /** Its sender has no proof at the moment that the link works. */
+  /** Its sender has not heard the receiver by this link: it has no proof at the moment that the link works. */
   readonly isDoubted: boolean
   readonly kind: LinkKind
   /** Of the IPv4 packet that carries it, in bytes. */
@@ -50,9 +49,8 @@ export const PROBE_BYTES_MIN: number = PACKET_HEADERS_BYTES + HEAD_BYTES
 export const PROBE_BYTES_MAX = 65_535
 
 const IS_REPLY = 1
-const IS_HEARD = 2
-const IS_DOUBTED = 4
-const FLAGS = IS_REPLY | IS_HEARD | IS_DOUBTED
+const IS_DOUBTED = 2
+const FLAGS = IS_REPLY | IS_DOUBTED
 
 /** Numbers of kinds on the wire, for ever. */
 const KINDS: readonly LinkKind[] = ['direct', 'vxlan', 'wireguard', 'sleeve', 'sleeve+stream']
@@ -74,7 +72,7 @@ export function encodeProbe(probe: Probe, key: Uint8Array, crypto: CryptoSuite):
   const bytes = new Uint8Array(sizeBytes - PACKET_HEADERS_BYTES)
   const view = new DataView(bytes.buffer)
   bytes[0] = VERSION
-  bytes[1] = (probe.isReply ? IS_REPLY : 0) | (probe.isHeard ? IS_HEARD : 0) | (probe.isDoubted ? IS_DOUBTED : 0)
+  bytes[1] = (probe.isReply ? IS_REPLY : 0) | (probe.isDoubted ? IS_DOUBTED : 0)
   bytes[2] = KINDS.indexOf(probe.kind)
   view.setUint16(4, sizeBytes)
   view.setUint16(6, provenBytes)
@@ -102,7 +100,6 @@ export function parseProbe(payload: Uint8Array, keys: readonly Uint8Array[], cry
   if (!(Number.isSafeInteger(id) && id > 0)) return malformed('an id out of range')
   return ok({
     isReply: (flags & IS_REPLY) !== 0,
-    isHeard: (flags & IS_HEARD) !== 0,
     isDoubted: (flags & IS_DOUBTED) !== 0,
     kind,
     sizeBytes,

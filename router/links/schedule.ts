@@ -27,8 +27,6 @@ export const URGENT_BYTES = 500_000
 const DOUBT_PACE: Millis = millis(250)
 /** Between probes that are to show whether a link is worth using. */
 const TRIAL_PACE: Millis = seconds(1)
-/** Between probes that are to show the peer that we hear it. */
-const CONFIRM_PACE: Millis = millis(500)
 const ACTIVE_PACE: Millis = seconds(45)
 const IDLE_PACE: Millis = seconds(1_200)
 const SIZE_PACE: Millis = seconds(600)
@@ -86,8 +84,6 @@ export type Role =
   | 'tried'
   /** The one that is used is in doubt, and this one might have to take over. */
   | 'standing in'
-  /** Nothing of these, but the peer has no proof yet that we hear it. */
-  | 'confirmed'
 
 export interface Situation {
   readonly role: Role
@@ -128,8 +124,6 @@ export function nextProbe(situation: Situation, now: Millis): ProbeNeed {
     }
     case 'standing in':
       return { at: after(link.probedAt, DOUBT_PACE), sizeBytes, isUrgent: true }
-    case 'confirmed':
-      return { at: after(link.probedAt, CONFIRM_PACE), sizeBytes, isUrgent: false }
   }
 }
 

@@ -9,7 +9,6 @@ import {
   isUp,
   type LinkState,
   PROBE_TIMEOUT,
-  proved,
   replied,
   SMALL_BYTES,
   sent,
@@ -104,10 +103,6 @@ test('old failures are forgotten, new ones are not, and those that are up are no
   expect(withoutFailure(down, millis(44_000)).standing).toEqual({ kind: 'untested', misses: 0 })
   expect(withoutFailure(probes('+'), millis(1e9)).standing.kind).toBe('up')
   expect(withoutFailure(probes('----+'), millis(1e9)).standing.kind).toBe('untested')
-})
-
-test('the word of the peer proves as an answer does', () => {
-  expect(proved(untested(FULL), millis(5)).standing).toEqual({ kind: 'up', since: 5, misses: 0, provedAt: 5 })
 })
 
 /** Looks for the size of a path until the search is over; each probe together with a small one, as they are sent. */

@@ -111,7 +111,6 @@ describe('the next probe', () => {
       situation: { role: 'standing in' },
       need: { at: millis(250), sizeBytes: undefined, isUrgent: true },
     },
-    { name: 'to confirm is in 500 ms', situation: { role: 'confirmed' }, need: { at: millis(500), sizeBytes: undefined, isUrgent: false } },
   ])('$name', ({ situation, need }) => {
     expect(nextProbe({ ...used, ...situation }, millis(1_000))).toEqual(need)
   })
