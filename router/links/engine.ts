@@ -206,7 +206,8 @@ export class LinkEngine {
     const rest = peer.choice.kind === undefined ? HINT_REST_WITHOUT_LINK : HINT_REST
     const at = peer.hintedAt === undefined ? now : millis(Math.max(now, peer.hintedAt + rest))
     peer.trials = choosing.hastened(peer.trials, at)
-    if (at === now) peer.hintedAt = now
+    if (at > now) return
+    peer.hintedAt = now
     this.#ask(peer, now)
   }
 

@@ -47,8 +47,3 @@ export function isSealed(kind: LinkKind): boolean {
 export function isSealedThroughRelay(kind: LinkKind): boolean {
   return kind === 'sleeve' || kind === 'sleeve+stream'
 }
-
-/** Negative when `a` is the better one. */
-export function compareKinds(a: LinkKind, b: LinkKind): number {
-  return LINK_KINDS.indexOf(a) - LINK_KINDS.indexOf(b)
-}

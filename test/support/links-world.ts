@@ -164,6 +164,7 @@ export class LinksWorld {
     const want = this.nodes.get(from)?.wants.get(to)
     if (want?.kind === undefined) return
     const { kind } = want
+    this.#checkSealed(from, to, kind)
     this.#counter(from, to, kind).sent += 1
     // A packet that is too big gets its ICMP, and comes again in smaller ones.
     this.#carry(from, to, kind, Math.min(sizeBytes, want.mtuBytes), () => {
@@ -216,15 +217,17 @@ export class LinksWorld {
     })
   }
 
-  /** No plain link where either end wants it sealed. */
   #take(node: WorldNode, want: LinkWant): void {
-    const peer = this.nodes.get(want.peer)
-    if (peer === undefined) throw new Error(`a link to ${want.peer}, which is no node`)
-    if (want.kind !== undefined && !isSealed(want.kind) && mustSeal(node.facts, peer.facts)) {
-      throw new Error(`${node.facts.nickname} talks to ${peer.facts.nickname} in the clear`)
-    }
+    if (want.kind !== undefined) this.#checkSealed(node.facts.name, want.peer, want.kind)
     if (node.wants.get(want.peer)?.kind !== want.kind) node.switches += 1
     node.wants.set(want.peer, want)
+  }
+
+  /** No plain link where either end wants it sealed. */
+  #checkSealed(from: PeerName, to: PeerName, kind: LinkKind): void {
+    const [a, b] = [this.nodes.get(from)?.facts, this.nodes.get(to)?.facts]
+    if (a === undefined || b === undefined) throw new Error(`a link between ${from} and ${to}, which are no nodes`)
+    if (!isSealed(kind) && mustSeal(a, b)) throw new Error(`${a.nickname} talks to ${b.nickname} in the clear`)
   }
 
   #sendProbe(node: WorldNode, probe: Probe): void {
