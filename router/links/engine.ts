@@ -5,6 +5,7 @@
  * which one is used in `choice.ts`, and when each is probed in `schedule.ts`.
  */
 import { type Millis, millis, type PeerName, seconds } from '../../mesh/base/brand.ts'
+import { LATENESS } from '../../mesh/base/clock.ts'
 import type { Random } from '../../mesh/base/random.ts'
 import { type Budget, fullBudget, spend } from '../../mesh/budget.ts'
 import * as choosing from './choice.ts'
@@ -62,6 +63,8 @@ const FOLLOWER_DELAY: Millis = seconds(3)
 /** Hints come from others, who may be wrong again and again. */
 const HINT_REST: Millis = seconds(10)
 const HINT_REST_WITHOUT_LINK: Millis = seconds(1)
+/** A peer that does not hear us says so four times a second. */
+const DOUBT_TIME: Millis = seconds(3)
 /** What many peers wait for falls together, so that one look at all of them serves many: in milliseconds. */
 const WAKE_GRID = 20
 /** Nothing can be tried. */
@@ -89,15 +92,17 @@ export class LinkEngine {
 
   /** A peer is known, or what is known of it has changed: only what differs is begun anew. */
   setPeer(plan: PeerPlan, now: Millis): LinkEffects {
+    this.#awake(now)
     const old = this.#peers.get(plan.name)
     const spread = this.#options.random() * SPREAD_PER_PEER * (this.#peers.size + 1)
     const firstAt = millis(now + spread + (this.#isLeader(plan) ? 0 : FOLLOWER_DELAY))
     const peer = old !== undefined && isSamePlan(old.plan, plan) ? { ...old, plan } : makePeer(plan, old, firstAt, now)
     this.#peers.set(plan.name, peer)
+    if (plan.isAlive && old?.plan.isAlive === false) this.#hasten(peer, now)
     return this.#settle(peer, now)
   }
 
-  /** It is dead or has left: it gets no probes, and no answers. */
+  /** It has left for good: it gets no probes, and no answers. */
   removePeer(name: PeerName): void {
     this.#peers.delete(name)
   }
@@ -106,6 +111,7 @@ export class LinkEngine {
   hint(name: PeerName, now: Millis): LinkEffects {
     const peer = this.#peers.get(name)
     if (peer === undefined) return this.#flush()
+    this.#awake(now)
     this.#hasten(peer, now)
     return this.#settle(peer, now)
   }
@@ -114,10 +120,12 @@ export class LinkEngine {
   counted(name: PeerName, kind: LinkKind, count: schedule.Count, now: Millis): LinkEffects {
     const peer = this.#peers.get(name)
     if (peer === undefined || count.sent + count.received === 0) return this.#flush()
+    this.#awake(now)
     const isUsed = kind === peer.choice.kind
     const isFirst = !schedule.isActive(peer.traffic, now)
     // The peer does not use the link that we use: one of the two has noticed something.
     if (!isUsed && count.received > 0) this.#ask(peer, now)
+    if (isUsed && count.sent > 0 && count.received > 0) carried(peer, now)
     peer.traffic = isUsed ? schedule.counted(peer.traffic, count, now) : { ...peer.traffic, activeAt: now }
     if (isFirst && peer.trials.phase.kind === 'waiting') this.#hasten(peer, now)
     return this.#settle(peer, now)
@@ -129,6 +137,7 @@ export class LinkEngine {
     const candidate = peer?.links.get(probe.kind)
     // By a link that must not be used there is no answer, or the other end would use it.
     if (peer === undefined || candidate === undefined || probe.receiver !== this.#options.self) return this.#flush()
+    this.#awake(now)
     refresh(peer, now)
     if (probe.isReply) this.#replied(peer, candidate, probe, now)
     else this.#asked(peer, candidate, probe, now)
@@ -137,6 +146,7 @@ export class LinkEngine {
 
   /** To be called at `wakeAt`, or at any time. */
   wake(now: Millis): LinkEffects {
+    this.#awake(now)
     this.#wakeAt = undefined
     for (const peer of this.#peers.values()) {
       if (peer.dueAt <= now) this.#advance(peer, now)
@@ -195,10 +205,13 @@ export class LinkEngine {
     const { provedAt, usedBytes } = candidate.state.mtu
     if (probe.provenBytes >= usedBytes) candidate.state = link.sizeProved(candidate.state, probe.provenBytes, now)
     else if (probe.provenBytes > 0 && provedAt !== undefined && now >= provedAt + SIZE_REST)
-      candidate.state = link.sizeDoubted(candidate.state)
+      candidate.state = link.sizeDoubted(candidate.state, now)
     if (isBetter(peer, probe.kind)) this.#hasten(peer, now)
     // It has no proof of the link in use, or looks for one that could take over.
-    else if (probe.kind !== peer.choice.kind || probe.isDoubted) this.#ask(peer, now)
+    else if (probe.kind !== peer.choice.kind || probe.isDoubted) {
+      doubted(peer, now)
+      this.#ask(peer, now)
+    }
   }
 
   /** Looks at the link in use, and tries better ones, soon. */
@@ -209,12 +222,22 @@ export class LinkEngine {
     if (at > now) return
     peer.hintedAt = now
     this.#ask(peer, now)
+    const used = usedOf(peer)
+    if (used?.state.mtu.refusedBytes !== undefined) used.state = link.sizeForgotten(used.state)
   }
 
   /** Looks at the link in use, unless it has just been proved. */
   #ask(peer: Peer, now: Millis): void {
     const used = usedOf(peer)
     if (used !== undefined && !isFresh(used.state, now)) peer.isAsked = true
+  }
+
+  /** After a sleep of this process: no probe is lost that may have been answered, as the answer may lie unread. */
+  #awake(now: Millis): void {
+    const late = this.#wakeAt === undefined ? 0 : now - this.#wakeAt
+    if (late <= LATENESS) return
+    this.#wakeAt = now
+    for (const { links } of this.#peers.values()) for (const one of links.values()) one.state = link.delayed(one.state, millis(late))
   }
 
   #settle(peer: Peer, now: Millis): LinkEffects {
@@ -242,7 +265,9 @@ export class LinkEngine {
   }
 
   #choose(peer: Peer, now: Millis): void {
-    const next = choosing.choose(peer.choice, statesOf(peer), peer.trials, schedule.isActive(peer.traffic, now), now)
+    const mayStay = !peer.plan.isAlive && usedOf(peer) !== undefined
+    const isActive = schedule.isActive(peer.traffic, now)
+    const next = mayStay ? peer.choice : choosing.choose(peer.choice, statesOf(peer), peer.trials, isActive, now)
     if (next.kind !== peer.choice.kind) {
       peer.trials = choosing.afterSwitch(peer.trials, peer.choice, next, this.#options.random)
       // What left by the old link says nothing of the new one.
@@ -285,7 +310,7 @@ export class LinkEngine {
       isLeader: this.#isLeader(peer.plan),
       isAsked: isAskedFor(peer, role),
     }
-    if (role === 'used' && schedule.isSizeOld(situation, now)) candidate.state = link.sizeDoubted(candidate.state)
+    if (role === 'used' && schedule.isSizeOld(situation, now)) candidate.state = link.sizeDoubted(candidate.state, now)
     const need = schedule.nextProbe({ ...situation, link: candidate.state }, now)
     const at = Math.max(need.at, turnOf(peer, kind, now))
     if (now < at) return millis(at)
@@ -352,6 +377,20 @@ function refresh(peer: Peer, now: Millis): void {
 
 function isAskedFor({ isAsked, trials }: Peer, role: schedule.Role): boolean {
   return role === 'used' ? isAsked : role === 'tried' && choosing.isFirst(trials)
+}
+
+/** The peer does not hear us, or looks for another link: what comes from it proves one way only. */
+function doubted(peer: Peer, now: Millis): void {
+  peer.doubtedAt = now
+  const used = usedOf(peer)
+  if (used !== undefined) used.state = link.carried(used.state, undefined)
+}
+
+/** Packets of pods went both ways. */
+function carried(peer: Peer, now: Millis): void {
+  const used = usedOf(peer)
+  const isDoubted = peer.doubtedAt !== undefined && now < peer.doubtedAt + DOUBT_TIME
+  if (used !== undefined && !isDoubted) used.state = link.carried(used.state, now)
 }
 
 function isFresh({ standing }: link.LinkState, now: Millis): boolean {

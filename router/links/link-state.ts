@@ -37,6 +37,8 @@ export interface LinkState {
   readonly probedAt: Millis | undefined
   /** When the peer's last probe or reply came by this link. */
   readonly heardAt: Millis | undefined
+  /** When packets of pods were last seen to go both ways. */
+  readonly carriedAt: Millis | undefined
   /** The last thing that went wrong, for people. */
   readonly error: string | undefined
 }
@@ -51,6 +53,8 @@ export interface Mtu {
   readonly provenBytes: number
   /** The smallest that was lost, again and again, while small ones came back; undefined: none. */
   readonly refusedBytes: number | undefined
+  /** When that was found out. */
+  readonly refusedAt: Millis | undefined
   /** How often the size that is tried was lost already. */
   readonly losses: number
   /** When the largest that comes back did so last. */
@@ -65,7 +69,11 @@ const PROOFS = 4
 const PROOF_TIME: Millis = seconds(3)
 /** With two of three full-size packets lost, a smaller size is the better one. */
 const SIZE_LOSSES_MAX = 2
+/** Packets are counted once a second. */
+const CARRIED_FRESH: Millis = seconds(2)
 const FAILURE_MEMORY: Millis = seconds(30)
+/** A whole search costs 17 KB. */
+const REFUSAL_MEMORY: Millis = seconds(3_600)
 /** Replies are as large as probes: no more of them are on their way than fit in `PROBE_TIMEOUT` at the fastest pace, twice over. */
 const WAITING_MAX = 16
 
@@ -80,8 +88,29 @@ const SIZES: readonly number[] = [8_951, 8_901, 1_450, 1_410, 1_380, 1_350, 1_33
 const SIZE_MIN = 576
 
 export function untested(fullBytes: number): LinkState {
-  const mtu = { fullBytes, usedBytes: fullBytes, provenBytes: 0, refusedBytes: undefined, losses: 0, provedAt: undefined }
-  return { standing: { kind: 'untested', misses: 0 }, waiting: [], mtu, probedAt: undefined, heardAt: undefined, error: undefined }
+  const mtu = {
+    fullBytes,
+    usedBytes: fullBytes,
+    provenBytes: 0,
+    refusedBytes: undefined,
+    refusedAt: undefined,
+    losses: 0,
+    provedAt: undefined,
+  }
+  return {
+    standing: { kind: 'untested', misses: 0 },
+    waiting: [],
+    mtu,
+    probedAt: undefined,
+    heardAt: undefined,
+    carriedAt: undefined,
+    error: undefined,
+  }
+}
+
+/** A link that was in use in an earlier life of ours, and counts as up until it shows that it is not. */
+export function inherited(fullBytes: number, now: Millis): LinkState {
+  return { ...untested(fullBytes), standing: { kind: 'up', since: now, misses: 0, provedAt: millis(0) } }
 }
 
 export function sent(link: LinkState, { id, sizeBytes }: { readonly id: number; readonly sizeBytes: number }, now: Millis): LinkState {
@@ -112,7 +141,8 @@ export function expire(link: LinkState, now: Millis): LinkState {
 }
 
 function missed(link: LinkState, probe: Waiting, now: Millis): LinkState {
-  if (probe.sizeBytes > SMALL_BYTES) return sizeMissed(link, probe)
+  if (probe.sizeBytes > SMALL_BYTES) return sizeMissed(link, probe, now)
+  if (link.carriedAt !== undefined && now < link.carriedAt + CARRIED_FRESH) return link
   const standing = afterMiss(link.standing, now)
   return { ...link, standing, error: standing.kind === 'down' ? standing.error : link.error }
 }
@@ -149,6 +179,20 @@ function afterMiss(standing: Standing, now: Millis): Standing {
 
 export function isUp({ standing }: LinkState): boolean {
   return standing.kind === 'up'
+}
+
+/**
+ * Packets of pods went both ways just now: that the peer's router does not answer is no reason then to leave a link that works.
+ * @param at undefined: what came from the peer tells nothing of what went there, as it does not hear us.
+ */
+export function carried(link: LinkState, at: Millis | undefined): LinkState {
+  return { ...link, carriedAt: at }
+}
+
+/** This process has slept: what was to come meanwhile may lie unread. */
+export function delayed(link: LinkState, late: Millis): LinkState {
+  if (link.waiting.length === 0) return link
+  return { ...link, waiting: link.waiting.map((probe) => ({ ...probe, sentAt: millis(probe.sentAt + late) })) }
 }
 
 /** Small probes that have not come back since the last one that did: mostly none, and one for a moment. */
@@ -190,14 +234,16 @@ function sizeBetween({ provenBytes, refusedBytes = 0 }: Mtu): number | undefined
   return open[Math.floor((open.length - 1) / 2)]
 }
 
-/** To be verified, as paths change. The size in use stays until it is refused. */
-export function sizeDoubted(link: LinkState): LinkState {
+/** To be verified, as paths change. The size in use stays until it is refused; after a long time larger ones are tried again. */
+export function sizeDoubted(link: LinkState, now: Millis): LinkState {
+  const { refusedAt } = link.mtu
+  if (refusedAt !== undefined && now >= refusedAt + REFUSAL_MEMORY) return sizeForgotten(link)
   return { ...link, mtu: { ...link.mtu, provenBytes: 0, losses: 0 } }
 }
 
 /** As the path may carry more than it did. The size in use stays until another one is proven. */
 export function sizeForgotten(link: LinkState): LinkState {
-  return { ...link, mtu: { ...link.mtu, provenBytes: 0, refusedBytes: undefined, losses: 0 } }
+  return { ...link, mtu: { ...link.mtu, provenBytes: 0, refusedBytes: undefined, refusedAt: undefined, losses: 0 } }
 }
 
 /** A packet of this size has come back: by a probe of ours, or as the peer says, of its own. */
@@ -211,12 +257,15 @@ export function sizeProved(link: LinkState, sizeBytes: number, now: Millis): Lin
 }
 
 /** A lost probe says something of its size only when small ones have come back since it was sent. */
-function sizeMissed(link: LinkState, { sizeBytes, sentAt }: Waiting): LinkState {
+function sizeMissed(link: LinkState, { sizeBytes, sentAt }: Waiting, now: Millis): LinkState {
   const { standing, mtu } = link
   const isFine = standing.kind === 'up' && standing.provedAt >= sentAt
   if (!isFine || sizeBytes !== sizeToTry(link)) return link
   const losses = mtu.losses + 1
-  return { ...link, mtu: losses < SIZE_LOSSES_MAX ? { ...mtu, losses } : settled({ ...mtu, refusedBytes: sizeBytes, losses: 0 }) }
+  return {
+    ...link,
+    mtu: losses < SIZE_LOSSES_MAX ? { ...mtu, losses } : settled({ ...mtu, refusedBytes: sizeBytes, refusedAt: now, losses: 0 }),
+  }
 }
 
 /** What was refused is not used any more: packets that are too big for a guess are lost only until that is refused as well. */

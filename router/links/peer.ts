@@ -2,7 +2,7 @@
 import { type Millis, millis, type PeerName } from '../../mesh/base/brand.ts'
 import { betterThan, type Choice, firstTrial, isFirst, type Links, type Trials, triesMax } from './choice.ts'
 import { type Family, type LinkKind, overheadBytes } from './kind.ts'
-import { type LinkState, unanswered, untested } from './link-state.ts'
+import { inherited, type LinkState, unanswered, untested } from './link-state.ts'
 import type { Candidates } from './policy.ts'
 import { isActive, noTraffic, type Role, type Traffic } from './schedule.ts'
 
@@ -14,6 +14,13 @@ export interface PeerPlan {
   readonly underlayMtuBytes: number
   /** What packets between the two depend on, above all the underlay addresses, as text: all is tried anew when it changes. */
   readonly place: string
+  /**
+   * Its router runs, as gossip says. Nobody answers probes of one that does not, and its pods may be well all the same:
+   * what is used then stays.
+   */
+  readonly isAlive: boolean
+  /** What we used in an earlier life, as the kernel still has it: it stays until it fails. Counts only for a peer that is new. */
+  readonly lastKind: LinkKind | undefined
 }
 
 export interface Candidate {
@@ -33,6 +40,8 @@ export interface Peer {
   trials: Trials
   /** The link in use is to be asked once. */
   isAsked: boolean
+  /** When the peer last said that it is in doubt. */
+  doubtedAt: Millis | undefined
   /** When a hint was last followed. */
   hintedAt: Millis | undefined
   /** What was last said of what to use. */
@@ -56,10 +65,14 @@ const TURN: Millis = millis(250)
 /** @param firstAt when to try its links; at once, if it was known before. */
 export function makePeer(plan: PeerPlan, old: Peer | undefined, firstAt: Millis, now: Millis): Peer {
   const isMoved = old?.plan.place !== plan.place
-  const links = plan.candidates.allowed.map(
-    (kind) => [kind, makeCandidate(plan, kind, isMoved ? undefined : old?.links.get(kind))] as const,
-  )
-  const fresh = { choice: { kind: undefined, since: now }, traffic: noTraffic, hintedAt: undefined, told: undefined }
+  const links = plan.candidates.allowed.map((kind) => {
+    const candidate = makeCandidate(plan, kind, isMoved ? undefined : old?.links.get(kind))
+    const isInherited = old === undefined && kind === plan.lastKind
+    return [kind, isInherited ? { ...candidate, state: inherited(candidate.state.mtu.fullBytes, now) } : candidate] as const
+  })
+  const lastKind = plan.candidates.allowed.find((kind) => kind === plan.lastKind)
+  const choice = { kind: lastKind, since: now }
+  const fresh = { choice, traffic: noTraffic, doubtedAt: undefined, hintedAt: undefined, told: undefined }
   const trials = firstTrial(old === undefined ? firstAt : now)
   return { ...fresh, ...old, plan, links: new Map(links), trials, isAsked: old !== undefined, dueAt: now }
 }
@@ -107,10 +120,11 @@ function isFailing(peer: Peer): boolean {
 
 /** Undefined: nothing, so it is not probed. */
 export function roleOf(peer: Peer, kind: LinkKind, { state, tries }: Candidate, now: Millis): Role | undefined {
-  const { choice, trials, traffic } = peer
+  const { choice, trials, traffic, plan } = peer
   const { standing } = state
-  // One that is used untested waits for its first trial as others do.
-  const isTooSoon = standing.kind === 'untested' && trials.phase.kind === 'waiting' && isFirst(trials)
+  if (!plan.isAlive) return undefined
+  // One that is used and was never asked waits for the first trial as others do.
+  const isTooSoon = state.probedAt === undefined && !isActive(traffic, now) && trials.phase.kind === 'waiting' && isFirst(trials)
   if (kind === choice.kind) return isTooSoon ? undefined : 'used'
   if (isBetter(peer, kind)) {
     const isHopeless = standing.kind === 'down' && tries >= triesMax(isActive(traffic, now))

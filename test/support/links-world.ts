@@ -7,7 +7,7 @@ import { type Millis, millis, type PeerName, parsePeerName } from '../../mesh/ba
 import { type Random, seededRandom } from '../../mesh/base/random.ts'
 import { type LinkEffects, LinkEngine } from '../../router/links/engine.ts'
 import { isSealed, LINK_KINDS, type LinkKind, overheadBytes } from '../../router/links/kind.ts'
-import type { LinkWant } from '../../router/links/peer.ts'
+import type { LinkWant, PeerPlan } from '../../router/links/peer.ts'
 import { candidates, type PolicyFacts } from '../../router/links/policy.ts'
 import type { Probe } from '../../router/links/probe-codec.ts'
 
@@ -33,6 +33,8 @@ export interface WorldNode {
   wireBytes: number
   probesSent: number
   switches: number
+  /** Its process sleeps until then; its kernel does not. */
+  asleepUntil: number
 }
 
 /** Pods of `from` send a packet to pods of `to` five times a second. */
@@ -86,18 +88,29 @@ export class LinksWorld {
 
   add(facts: PolicyFacts, seed: number): WorldNode {
     const engine = new LinkEngine({ self: facts.name, random: seededRandom(seed), firstId: 1 }, this.#now)
-    const node: WorldNode = { facts, engine, wants: new Map(), wireBytes: 0, probesSent: 0, switches: 0 }
+    const node: WorldNode = { facts, engine, wants: new Map(), wireBytes: 0, probesSent: 0, switches: 0, asleepUntil: 0 }
     this.nodes.set(facts.name, node)
     return node
   }
 
-  /** Both learn of each other, or of what has changed. @param place see `PeerPlan`. */
-  introduce(a: WorldNode, b: WorldNode, place = ''): void {
+  /** Both learn of each other, or of what has changed. */
+  introduce(
+    a: WorldNode,
+    b: WorldNode,
+    { place = '', isAlive = true, lastKind = undefined }: Partial<Pick<PeerPlan, 'place' | 'isAlive' | 'lastKind'>> = {},
+  ): void {
     for (const [self, peer] of [
       [a, b],
       [b, a],
     ] as const) {
-      const plan = { name: peer.facts.name, candidates: candidates(self.facts, peer.facts), underlayMtuBytes: 1_500, place }
+      const plan = {
+        name: peer.facts.name,
+        candidates: candidates(self.facts, peer.facts),
+        underlayMtuBytes: 1_500,
+        place,
+        isAlive,
+        lastKind,
+      }
       this.#perform(self, self.engine.setPeer(plan, this.#now))
     }
   }
@@ -194,7 +207,8 @@ export class LinksWorld {
       for (const kind of LINK_KINDS) {
         const counter = this.#counts.get(`${self} ${peer} ${kind}`)
         if (node === undefined || counter === undefined) continue
-        this.#perform(node, node.engine.counted(peer, kind, { ...counter }, this.#now))
+        const count = { ...counter }
+        this.#awake(node, () => this.#perform(node, node.engine.counted(peer, kind, count, this.#now)))
         counter.sent = 0
         counter.received = 0
       }
@@ -213,8 +227,14 @@ export class LinksWorld {
     this.#after(Math.max(0, wakeAt - this.#now), () => {
       if (this.#wakes.get(node.facts.name) !== wakeAt) return
       this.#wakes.delete(node.facts.name)
-      this.#perform(node, node.engine.wake(this.#now))
+      this.#awake(node, () => this.#perform(node, node.engine.wake(this.#now)))
     })
+  }
+
+  /** Now, or when the node wakes up. */
+  #awake(node: WorldNode, run: () => void): void {
+    if (this.#now < node.asleepUntil) this.#after(node.asleepUntil - this.#now, run)
+    else run()
   }
 
   #take(node: WorldNode, want: LinkWant): void {
@@ -239,7 +259,7 @@ export class LinksWorld {
       const peer = this.nodes.get(receiver)
       if (peer === undefined) return
       peer.wireBytes += bytes
-      this.#perform(peer, peer.engine.received(probe, this.#now))
+      this.#awake(peer, () => this.#perform(peer, peer.engine.received(probe, this.#now)))
     })
   }
 

@@ -127,6 +127,50 @@ describe('while pods talk', () => {
   })
 })
 
+describe('a router', () => {
+  test('that sleeps takes no link for dead, nor do others while pods talk, however long', () => {
+    for (const sleep of [1, 2, 5, 20, 60]) {
+      const it = pair(['vxlan', 'sleeve'])
+      it.world.talk(A, B)
+      it.world.run(40 * SECOND)
+      const before = [it.a.switches, it.b.switches]
+      it.b.asleepUntil = it.world.now() + sleep * SECOND
+      it.world.run((sleep + 60) * SECOND)
+      expect([it.a.switches, it.b.switches]).toEqual(before)
+    }
+  })
+  test('that is gone leaves what is used, and is asked for at once when it is back', () => {
+    const it = pair(['vxlan'])
+    it.world.run(MINUTE)
+    it.world.introduce(it.a, it.b, { isAlive: false })
+    it.world.set(A, B, 'vxlan', CUT_WAY)
+    it.world.talk(A, B)
+    const before = it.a.probesSent
+    it.world.run(60 * MINUTE)
+    expect([kinds(it), it.a.probesSent]).toEqual([both('vxlan'), before])
+    it.world.set(A, B, 'sleeve', GOOD_WAY)
+    it.world.introduce(it.a, it.b)
+    it.world.run(5 * SECOND)
+    expect(kinds(it)).toEqual(both('sleeve'))
+  })
+  test('that starts again keeps what it used, without a gap, until it turns out to be down', () => {
+    const world = new LinksWorld(1)
+    const [a, b] = [world.add(factsOf(1, { can: CAN }), 1), world.add(factsOf(2, { can: CAN }), 2)]
+    world.set(A, B, 'sleeve', GOOD_WAY)
+    world.introduce(a, b, { lastKind: 'vxlan' })
+    const it = { world, a, b }
+    expect(kinds(it)).toEqual(both('vxlan'))
+    world.run(10 * SECOND)
+    expect(kinds(it)).toEqual(both('sleeve'))
+  })
+  test('that starts again does not use what is not allowed any more', () => {
+    const world = new LinksWorld(1)
+    const [a, b] = [world.add(factsOf(1, SEALED), 1), world.add(factsOf(2), 2)]
+    world.introduce(a, b, { lastKind: 'vxlan' })
+    expect(kinds({ world, a, b })).toEqual(both('wireguard'))
+  })
+})
+
 describe('a better link that works again', () => {
   test.each([1, 2, 3, 4, 5])('is used again within its time, seed %i', (seed) => {
     const it = pair(['vxlan', 'sleeve'])
@@ -177,7 +221,7 @@ describe('a better link that works again', () => {
     const it = pair(['sleeve'])
     it.world.run(20 * MINUTE)
     it.world.set(A, B, 'vxlan', GOOD_WAY)
-    it.world.introduce(it.a, it.b, 'another address')
+    it.world.introduce(it.a, it.b, { place: 'another address' })
     it.world.run(500)
     expect(kinds(it)).toEqual(both('vxlan'))
   })
@@ -239,6 +283,20 @@ describe('the MTU', () => {
     it.world.run(20 * SECOND)
     expect(mtuOf(it)[0]).toBe(1_230)
     expect(kinds(it)).toEqual(both('vxlan'))
+  })
+  test.each([
+    { name: 'at once on a hint', isHinted: true, wait: 10 * SECOND },
+    { name: 'in an hour or so', isHinted: false, wait: 75 * MINUTE },
+  ])('grows again with the path $name', ({ isHinted, wait }) => {
+    const it = pair([], { can: ['vxlan'] })
+    it.world.set(A, B, 'vxlan', { ...GOOD_WAY, mtuBytes: 1_300 })
+    it.world.talk(A, B)
+    it.world.run(30 * SECOND)
+    expect(mtuOf(it)).toEqual([1_230, 1_230])
+    it.world.set(A, B, 'vxlan', GOOD_WAY)
+    if (isHinted) it.world.hint(it.a, B)
+    it.world.run(wait)
+    expect(mtuOf(it)[0]).toBe(1_450)
   })
   test('of a path that is better in one direction is the smaller one', () => {
     const it = pair(['vxlan'])

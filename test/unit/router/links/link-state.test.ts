@@ -151,19 +151,23 @@ describe('the largest packet', () => {
   })
   test('stays in use while it is doubted, and shrinks at once when it is refused', () => {
     const known = search(probes('+'), FULL).link
-    const doubted = sizeDoubted(known)
+    const doubted = sizeDoubted(known, millis(150_000))
     expect([doubted.mtu.usedBytes, sizeToTry(doubted)]).toEqual([FULL, FULL])
     expect(search(doubted, 1_300, 200_000).link.mtu.usedBytes).toBe(1_280)
   })
   test('that is doubted when it is smaller is asked for itself, and is found again with one probe', () => {
     const known = search(probes('+'), 1_300).link
-    const again = search(sizeDoubted(known), 1_300, 200_000)
+    const again = search(sizeDoubted(known, millis(150_000)), 1_300, 200_000)
     expect([again.link.mtu.usedBytes, again.probes]).toEqual([1_280, 1])
   })
   test('grows when all is forgotten and the path carries more', () => {
     const known = search(probes('+'), 1_300).link
     const again = search(sizeForgotten(known), 1_500, 200_000)
     expect(again.link.mtu.usedBytes).toBe(FULL)
+  })
+  test('is asked for anew an hour after larger ones were refused', () => {
+    const known = search(probes('+'), 1_300).link
+    expect([3_600_000, 3_800_000].map((at) => sizeToTry(sizeDoubted(known, millis(at))))).toEqual([1_280, FULL])
   })
   test('may be told by the peer', () => {
     expect(sizeProved(probes('+'), 1_400, millis(5)).mtu).toMatchObject({ provenBytes: 1_400, usedBytes: FULL })
