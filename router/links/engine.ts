@@ -13,6 +13,8 @@ import type { LinkKind } from './kind.ts'
 import * as link from './link-state.ts'
 import {
   type Candidate,
+  carried,
+  doubted,
   familyOf,
   isBetter,
   isSamePlan,
@@ -20,6 +22,7 @@ import {
   makePeer,
   type Peer,
   type PeerPlan,
+  refresh,
   roleOf,
   statesOf,
   targetsOf,
@@ -63,8 +66,6 @@ const FOLLOWER_DELAY: Millis = seconds(3)
 /** Hints come from others, who may be wrong again and again. */
 const HINT_REST: Millis = seconds(10)
 const HINT_REST_WITHOUT_LINK: Millis = seconds(1)
-/** A peer that does not hear us says so four times a second. */
-const DOUBT_TIME: Millis = seconds(3)
 /** What many peers wait for falls together, so that one look at all of them serves many: in milliseconds. */
 const WAKE_GRID = 20
 /** Nothing can be tried. */
@@ -175,11 +176,9 @@ export class LinkEngine {
     }
   }
 
-  /** Peers that no link leads to, in order of name, for others to know where relays are needed. */
+  /** Living peers that no link leads to, in order of name, for others to know where relays are needed. */
   unreachable(now: Millis): readonly PeerName[] {
-    const peers = [...this.#peers.values()].filter(
-      ({ choice, trials }) => choice.kind === undefined && choosing.isFruitless(trials, choice, now),
-    )
+    const peers = [...this.#peers.values()].filter(({ plan, choice, trials }) => plan.isAlive && choosing.isFruitless(trials, choice, now))
     return peers.map(({ plan }) => plan.name).toSorted()
   }
 
@@ -366,31 +365,8 @@ export class LinkEngine {
   }
 }
 
-/** What has happened by itself: probes are lost, and old failures of links that are not tried say nothing any more. */
-function refresh(peer: Peer, now: Millis): void {
-  for (const [kind, candidate] of peer.links) {
-    const state = link.expire(candidate.state, now)
-    const isTried = kind === peer.choice.kind || isBetter(peer, kind)
-    candidate.state = isTried ? state : link.withoutFailure(state, now)
-  }
-}
-
 function isAskedFor({ isAsked, trials }: Peer, role: schedule.Role): boolean {
   return role === 'used' ? isAsked : role === 'tried' && choosing.isFirst(trials)
-}
-
-/** The peer does not hear us, or looks for another link: what comes from it proves one way only. */
-function doubted(peer: Peer, now: Millis): void {
-  peer.doubtedAt = now
-  const used = usedOf(peer)
-  if (used !== undefined) used.state = link.carried(used.state, undefined)
-}
-
-/** Packets of pods went both ways. */
-function carried(peer: Peer, now: Millis): void {
-  const used = usedOf(peer)
-  const isDoubted = peer.doubtedAt !== undefined && now < peer.doubtedAt + DOUBT_TIME
-  if (used !== undefined && !isDoubted) used.state = link.carried(used.state, now)
 }
 
 function isFresh({ standing }: link.LinkState, now: Millis): boolean {

@@ -1,8 +1,8 @@
 /** What an engine knows of one peer and of the links to it, and what each of these is to it at the moment. */
-import { type Millis, millis, type PeerName } from '../../mesh/base/brand.ts'
+import { type Millis, millis, type PeerName, seconds } from '../../mesh/base/brand.ts'
 import { betterThan, type Choice, firstTrial, isFirst, type Links, type Trials, triesMax } from './choice.ts'
 import { type Family, type LinkKind, overheadBytes } from './kind.ts'
-import { inherited, type LinkState, unanswered, untested } from './link-state.ts'
+import { carried as carriedLink, expire, inherited, type LinkState, unanswered, untested, withoutFailure } from './link-state.ts'
 import type { Candidates } from './policy.ts'
 import { isActive, noTraffic, type Role, type Traffic } from './schedule.ts'
 
@@ -60,6 +60,9 @@ export interface LinkWant {
 /** So many lost or waiting probes of the link in use call for others to stand in: half a second of silence. */
 const DOUBTS_MAX = 3
 
+/** A peer that does not hear us says so four times a second. */
+const DOUBT_TIME: Millis = seconds(3)
+/** Between one kind and the next in a first trial without traffic. */
 const TURN: Millis = millis(250)
 
 /** @param firstAt when to try its links; at once, if it was known before. */
@@ -142,4 +145,27 @@ export function turnOf({ links, trials: { phase }, traffic }: Peer, kind: LinkKi
 
 export function wantOf(peer: Peer): LinkWant {
   return { peer: peer.plan.name, kind: peer.choice.kind, mtuBytes: usedOf(peer)?.state.mtu.usedBytes ?? 0 }
+}
+
+/** What has happened by itself: probes are lost, and old failures of links that are not tried say nothing any more. */
+export function refresh(peer: Peer, now: Millis): void {
+  for (const [kind, candidate] of peer.links) {
+    const state = expire(candidate.state, now)
+    const isTried = kind === peer.choice.kind || isBetter(peer, kind)
+    candidate.state = isTried ? state : withoutFailure(state, now)
+  }
+}
+
+/** The peer does not hear us, or looks for another link: what comes from it proves one way only. */
+export function doubted(peer: Peer, now: Millis): void {
+  peer.doubtedAt = now
+  const used = usedOf(peer)
+  if (used !== undefined) used.state = carriedLink(used.state, undefined)
+}
+
+/** Packets of pods went both ways. */
+export function carried(peer: Peer, now: Millis): void {
+  const used = usedOf(peer)
+  const isDoubted = peer.doubtedAt !== undefined && now < peer.doubtedAt + DOUBT_TIME
+  if (used !== undefined && !isDoubted) used.state = carriedLink(used.state, now)
 }

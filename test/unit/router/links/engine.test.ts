@@ -65,6 +65,9 @@ describe('at the beginning', () => {
     it.world.run(30 * SECOND)
     expect(kinds(it)).toEqual(both(undefined))
     expect(it.a.engine.unreachable(it.world.now())).toEqual([B])
+    it.world.introduce(it.a, it.b, { isAlive: false })
+    expect(it.a.engine.unreachable(it.world.now())).toEqual([])
+    it.world.introduce(it.a, it.b)
     const lost = 'no answer to 4 probes in a row'
     expect(it.a.engine.status(B, it.world.now())?.reason).toBe(`no link works: vxlan: ${lost}; wireguard: ${lost}; sleeve: ${lost}`)
   })
