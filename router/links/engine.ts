@@ -29,6 +29,7 @@ import {
   turnOf,
   usedOf,
   wantOf,
+  withoutRouter,
 } from './peer.ts'
 import type { Probe } from './probe-codec.ts'
 import * as schedule from './schedule.ts'
@@ -100,6 +101,7 @@ export class LinkEngine {
     const peer = old !== undefined && isSamePlan(old.plan, plan) ? { ...old, plan } : makePeer(plan, old, firstAt, now)
     this.#peers.set(plan.name, peer)
     if (plan.isAlive && old?.plan.isAlive === false) this.#hasten(peer, now)
+    if (!plan.isAlive && old?.plan.isAlive === true) withoutRouter(peer, now)
     return this.#settle(peer, now)
   }
 
@@ -186,7 +188,9 @@ export class LinkEngine {
     const before = candidate.state
     candidate.state = link.replied(before, probe.id, now)
     if (candidate.state === before) return
-    if (probe.kind === peer.choice.kind) peer.isAsked = false
+    if (probe.kind !== peer.choice.kind) return
+    peer.isAsked = false
+    peer.provenKind = probe.kind
   }
 
   #asked(peer: Peer, candidate: Candidate, probe: Probe, now: Millis): void {
@@ -264,9 +268,7 @@ export class LinkEngine {
   }
 
   #choose(peer: Peer, now: Millis): void {
-    const mayStay = !peer.plan.isAlive && usedOf(peer) !== undefined
-    const isActive = schedule.isActive(peer.traffic, now)
-    const next = mayStay ? peer.choice : choosing.choose(peer.choice, statesOf(peer), peer.trials, isActive, now)
+    const next = choosing.choose(peer.choice, statesOf(peer), peer.trials, schedule.isActive(peer.traffic, now), now)
     if (next.kind !== peer.choice.kind) {
       peer.trials = choosing.afterSwitch(peer.trials, peer.choice, next, this.#options.random)
       // What left by the old link says nothing of the new one.

@@ -38,6 +38,8 @@ export interface Peer {
   traffic: Traffic
   choice: Choice
   trials: Trials
+  /** The last in use that was answered. */
+  provenKind: LinkKind | undefined
   /** The link in use is to be asked once. */
   isAsked: boolean
   /** When the peer last said that it is in doubt. */
@@ -75,7 +77,7 @@ export function makePeer(plan: PeerPlan, old: Peer | undefined, firstAt: Millis,
   })
   const lastKind = plan.candidates.allowed.find((kind) => kind === plan.lastKind)
   const choice = { kind: lastKind, since: now }
-  const fresh = { choice, traffic: noTraffic, doubtedAt: undefined, hintedAt: undefined, told: undefined }
+  const fresh = { choice, provenKind: lastKind, traffic: noTraffic, doubtedAt: undefined, hintedAt: undefined, told: undefined }
   const trials = firstTrial(old === undefined ? firstAt : now)
   return { ...fresh, ...old, plan, links: new Map(links), trials, isAsked: old !== undefined, dueAt: now }
 }
@@ -154,6 +156,15 @@ export function refresh(peer: Peer, now: Millis): void {
     const isTried = kind === peer.choice.kind || isBetter(peer, kind)
     candidate.state = isTried ? state : withoutFailure(state, now)
   }
+}
+
+/** Its router has gone, so its silence of late said nothing of links: the last one that was answered is used, and stays. */
+export function withoutRouter(peer: Peer, now: Millis): void {
+  const candidate = peer.provenKind === undefined ? undefined : peer.links.get(peer.provenKind)
+  if (candidate === undefined) return
+  const { mtu } = candidate.state
+  candidate.state = { ...inherited(mtu.fullBytes, now), mtu }
+  if (peer.choice.kind !== peer.provenKind) peer.choice = { kind: peer.provenKind, since: now }
 }
 
 /** The peer does not hear us, or looks for another link: what comes from it proves one way only. */

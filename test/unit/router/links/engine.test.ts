@@ -98,6 +98,21 @@ describe('while pods talk', () => {
       if (isAnswered) expect(it.world.kindOf(B, A)).toBe('sleeve')
     }
   })
+  test.each(Array.from({ length: 24 }, (_, index) => index * 130))(
+    'both ends leave a link that is cut one way about together, %i ms',
+    (moment) => {
+      const it = pair(['vxlan', 'sleeve'])
+      it.world.talk(A, B)
+      it.world.run(30 * SECOND + moment)
+      it.world.set(B, A, 'vxlan', CUT_WAY, true)
+      const left = [0, 0]
+      for (let at = 0; at < 10_000; at += 50) {
+        it.world.run(50)
+        for (const [index, kind] of kinds(it).entries()) if (kind === 'vxlan') left[index] = at
+      }
+      expect(Math.abs((left[0] ?? 0) - (left[1] ?? 0))).toBeLessThanOrEqual(1_000)
+    },
+  )
   test('a link that loses a packet in twenty is kept for an hour', () => {
     const it = pair(['sleeve'])
     it.world.set(A, B, 'vxlan', { ...GOOD_WAY, loss: 0.05 })
@@ -155,6 +170,21 @@ describe('a router', () => {
     it.world.introduce(it.a, it.b)
     it.world.run(5 * SECOND)
     expect(kinds(it)).toEqual(both('sleeve'))
+  })
+  test('that crashes, while nobody answers us, takes a link away only until gossip tells; then all is as before, until it is back', () => {
+    const it = pair(['vxlan', 'sleeve'])
+    it.world.talk(A, B, { isAnswered: false })
+    it.world.run(MINUTE)
+    it.b.asleepUntil = it.world.now() + 60 * MINUTE
+    it.world.run(10 * SECOND)
+    expect(it.world.kindOf(A, B)).not.toBe('vxlan')
+    it.world.introduce(it.a, it.b, { isAlive: false })
+    const before = it.a.switches
+    expect(it.world.kindOf(A, B)).toBe('vxlan')
+    it.world.run(70 * MINUTE)
+    it.world.introduce(it.a, it.b)
+    it.world.run(MINUTE)
+    expect([it.world.kindOf(A, B), it.a.switches]).toEqual(['vxlan', before])
   })
   test('that starts again keeps what it used, without a gap, until it turns out to be down', () => {
     const world = new LinksWorld(1)
