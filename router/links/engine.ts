@@ -5,7 +5,6 @@
  * which one is used in `choice.ts`, and when each is probed in `schedule.ts`.
  */
 import { type Millis, millis, type PeerName, seconds } from '../../mesh/base/brand.ts'
-import { LATENESS } from '../../mesh/base/clock.ts'
 import type { Random } from '../../mesh/base/random.ts'
 import { type Budget, fullBudget, spend } from '../../mesh/budget.ts'
 import * as choosing from './choice.ts'
@@ -94,7 +93,6 @@ export class LinkEngine {
 
   /** A peer is known, or what is known of it has changed: only what differs is begun anew. */
   setPeer(plan: PeerPlan, now: Millis): LinkEffects {
-    this.#awake(now)
     const old = this.#peers.get(plan.name)
     const spread = this.#options.random() * SPREAD_PER_PEER * (this.#peers.size + 1)
     const firstAt = millis(now + spread + (this.#isLeader(plan) ? 0 : FOLLOWER_DELAY))
@@ -114,7 +112,6 @@ export class LinkEngine {
   hint(name: PeerName, now: Millis): LinkEffects {
     const peer = this.#peers.get(name)
     if (peer === undefined) return this.#flush()
-    this.#awake(now)
     this.#hasten(peer, now)
     return this.#settle(peer, now)
   }
@@ -123,7 +120,6 @@ export class LinkEngine {
   counted(name: PeerName, kind: LinkKind, count: schedule.Count, now: Millis): LinkEffects {
     const peer = this.#peers.get(name)
     if (peer === undefined || count.sent + count.received === 0) return this.#flush()
-    this.#awake(now)
     const isUsed = kind === peer.choice.kind
     const isFirst = !schedule.isActive(peer.traffic, now)
     // The peer does not use the link that we use: one of the two has noticed something.
@@ -140,7 +136,6 @@ export class LinkEngine {
     const candidate = peer?.links.get(probe.kind)
     // By a link that must not be used there is no answer, or the other end would use it.
     if (peer === undefined || candidate === undefined || probe.receiver !== this.#options.self) return this.#flush()
-    this.#awake(now)
     refresh(peer, now)
     if (probe.isReply) this.#replied(peer, candidate, probe, now)
     else this.#asked(peer, candidate, probe, now)
@@ -149,7 +144,6 @@ export class LinkEngine {
 
   /** To be called at `wakeAt`, or at any time. */
   wake(now: Millis): LinkEffects {
-    this.#awake(now)
     this.#wakeAt = undefined
     for (const peer of this.#peers.values()) {
       if (peer.dueAt <= now) this.#advance(peer, now)
@@ -212,7 +206,7 @@ export class LinkEngine {
     if (isBetter(peer, probe.kind)) this.#hasten(peer, now)
     // It has no proof of the link in use, or looks for one that could take over.
     else if (probe.kind !== peer.choice.kind || probe.isDoubted) {
-      doubted(peer, now)
+      doubted(peer)
       this.#ask(peer, now)
     }
   }
@@ -233,14 +227,6 @@ export class LinkEngine {
   #ask(peer: Peer, now: Millis): void {
     const used = usedOf(peer)
     if (used !== undefined && !isFresh(used.state, now)) peer.isAsked = true
-  }
-
-  /** After a sleep of this process: no probe is lost that may have been answered, as the answer may lie unread. */
-  #awake(now: Millis): void {
-    const late = this.#wakeAt === undefined ? 0 : now - this.#wakeAt
-    if (late <= LATENESS) return
-    this.#wakeAt = now
-    for (const { links } of this.#peers.values()) for (const one of links.values()) one.state = link.delayed(one.state, millis(late))
   }
 
   #settle(peer: Peer, now: Millis): LinkEffects {

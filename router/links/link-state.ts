@@ -189,12 +189,6 @@ export function carried(link: LinkState, at: Millis | undefined): LinkState {
   return { ...link, carriedAt: at }
 }
 
-/** This process has slept: what was to come meanwhile may lie unread. */
-export function delayed(link: LinkState, late: Millis): LinkState {
-  if (link.waiting.length === 0) return link
-  return { ...link, waiting: link.waiting.map((probe) => ({ ...probe, sentAt: millis(probe.sentAt + late) })) }
-}
-
 /** Small probes that have not come back since the last one that did: mostly none, and one for a moment. */
 export function unanswered({ standing, waiting }: LinkState): number {
   const misses = standing.kind === 'up' || standing.kind === 'untested' ? standing.misses : 0

@@ -1,5 +1,5 @@
 /** What an engine knows of one peer and of the links to it, and what each of these is to it at the moment. */
-import { type Millis, millis, type PeerName, seconds } from '../../mesh/base/brand.ts'
+import { type Millis, millis, type PeerName } from '../../mesh/base/brand.ts'
 import { betterThan, type Choice, firstTrial, isFirst, type Links, type Trials, triesMax } from './choice.ts'
 import { type Family, type LinkKind, overheadBytes } from './kind.ts'
 import { carried as carriedLink, expire, inherited, type LinkState, unanswered, untested, withoutFailure } from './link-state.ts'
@@ -42,8 +42,6 @@ export interface Peer {
   provenKind: LinkKind | undefined
   /** The link in use is to be asked once. */
   isAsked: boolean
-  /** When the peer last said that it is in doubt. */
-  doubtedAt: Millis | undefined
   /** When a hint was last followed. */
   hintedAt: Millis | undefined
   /** What was last said of what to use. */
@@ -62,8 +60,6 @@ export interface LinkWant {
 /** So many lost or waiting probes of the link in use call for others to stand in: half a second of silence. */
 const DOUBTS_MAX = 3
 
-/** A peer that does not hear us says so four times a second. */
-const DOUBT_TIME: Millis = seconds(3)
 /** Between one kind and the next in a first trial without traffic. */
 const TURN: Millis = millis(250)
 
@@ -77,7 +73,7 @@ export function makePeer(plan: PeerPlan, old: Peer | undefined, firstAt: Millis,
   })
   const lastKind = plan.candidates.allowed.find((kind) => kind === plan.lastKind)
   const choice = { kind: lastKind, since: now }
-  const fresh = { choice, provenKind: lastKind, traffic: noTraffic, doubtedAt: undefined, hintedAt: undefined, told: undefined }
+  const fresh = { choice, provenKind: lastKind, traffic: noTraffic, hintedAt: undefined, told: undefined }
   const trials = firstTrial(old === undefined ? firstAt : now)
   return { ...fresh, ...old, plan, links: new Map(links), trials, isAsked: old !== undefined, dueAt: now }
 }
@@ -167,9 +163,8 @@ export function withoutRouter(peer: Peer, now: Millis): void {
   if (peer.choice.kind !== peer.provenKind) peer.choice = { kind: peer.provenKind, since: now }
 }
 
-/** The peer does not hear us, or looks for another link: what comes from it proves one way only. */
-export function doubted(peer: Peer, now: Millis): void {
-  peer.doubtedAt = now
+/** The peer does not hear us, or looks for another link, and says so four times a second: what comes from it proves one way only. */
+export function doubted(peer: Peer): void {
   const used = usedOf(peer)
   if (used !== undefined) used.state = carriedLink(used.state, undefined)
 }
@@ -177,6 +172,5 @@ export function doubted(peer: Peer, now: Millis): void {
 /** Packets of pods went both ways. */
 export function carried(peer: Peer, now: Millis): void {
   const used = usedOf(peer)
-  const isDoubted = peer.doubtedAt !== undefined && now < peer.doubtedAt + DOUBT_TIME
-  if (used !== undefined && !isDoubted) used.state = carriedLink(used.state, now)
+  if (used !== undefined) used.state = carriedLink(used.state, now)
 }
