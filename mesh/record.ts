@@ -7,12 +7,12 @@
  *   address   = a number of 32 bits for IPv4, 16 bytes for IPv6
  *   signature = Ed25519(domain ‖ signed)
  */
-import { ipv4 } from './base/address.ts'
 import type { PeerName } from './base/brand.ts'
 import { bytesEqual, compareBytes, concatBytes, fromHex, toHex } from './base/bytes.ts'
-import { type Ip, ipv6Bytes, ipv6FromBytes, isIpv4 } from './base/ip.ts'
+import type { Ip } from './base/ip.ts'
 import { err, ok, type Result } from './base/result.ts'
 import { decodeWire, describeWire, encodeWire, type WireValue } from './base/wire.ts'
+import { encodeIp, readIp } from './base/wire-ip.ts'
 import { type CryptoSuite, DATA_KEY_BYTES, PUBLIC_KEY_BYTES, SIGNATURE_BYTES } from './crypto.ts'
 import { type Endpoint, isPort } from './endpoint.ts'
 import type { GossipFault } from './gossip.ts'
@@ -202,20 +202,6 @@ const KEY_IDS_MAX = 2
 
 function isKeyIdList(value: WireValue): value is readonly Uint8Array[] {
   return Array.isArray(value) && value.length <= KEY_IDS_MAX && (value as readonly WireValue[]).every((id) => isBytes(id, KEY_ID_BYTES))
-}
-
-function encodeIp(address: Ip): WireValue {
-  return isIpv4(address) ? address : ipv6Bytes(address)
-}
-
-function readIp(value: WireValue): Ip | undefined {
-  if (isWhole(value, 0, 0xffff_ffff)) return ipv4(value)
-  if (!(value instanceof Uint8Array)) return undefined
-  try {
-    return ipv6FromBytes(value)
-  } catch {
-    return undefined
-  }
 }
 
 function isZone(value: WireValue): value is string | undefined {

@@ -12,6 +12,9 @@ export type LinkKind = 'direct' | 'vxlan' | 'wireguard' | 'sleeve' | 'sleeve+str
 /** All kinds, best first. */
 export const LINK_KINDS: readonly LinkKind[] = ['direct', 'vxlan', 'wireguard', 'sleeve', 'sleeve+stream']
 
+/** Each kind's number on the wire is its place here, for ever. */
+export const WIRE_KINDS: readonly LinkKind[] = ['direct', 'vxlan', 'wireguard', 'sleeve', 'sleeve+stream']
+
 /** Of the underlay's addresses that a pair uses. */
 export type Family = 'ipv4' | 'ipv6'
 

@@ -18,7 +18,7 @@ import type { PeerName } from '../../mesh/base/brand.ts'
 import { bytesEqual, concatBytes, fromHex, toHex } from '../../mesh/base/bytes.ts'
 import { err, ok, type Result } from '../../mesh/base/result.ts'
 import type { CryptoSuite } from '../../mesh/crypto.ts'
-import type { LinkKind } from './kind.ts'
+import { type LinkKind, WIRE_KINDS } from './kind.ts'
 
 export interface Probe {
   readonly isReply: boolean
@@ -52,9 +52,6 @@ const IS_REPLY = 1
 const IS_DOUBTED = 2
 const FLAGS = IS_REPLY | IS_DOUBTED
 
-/** Numbers of kinds on the wire, for ever. */
-const KINDS: readonly LinkKind[] = ['direct', 'vxlan', 'wireguard', 'sleeve', 'sleeve+stream']
-
 const DOMAIN = new TextEncoder().encode('weft link probe 1\0')
 
 /** The key for MACs of probes, from a key of the cluster, so that neither tells anything of the other. */
@@ -73,7 +70,7 @@ export function encodeProbe(probe: Probe, key: Uint8Array, crypto: CryptoSuite):
   const view = new DataView(bytes.buffer)
   bytes[0] = VERSION
   bytes[1] = (probe.isReply ? IS_REPLY : 0) | (probe.isDoubted ? IS_DOUBTED : 0)
-  bytes[2] = KINDS.indexOf(probe.kind)
+  bytes[2] = WIRE_KINDS.indexOf(probe.kind)
   view.setUint16(4, sizeBytes)
   view.setUint16(6, provenBytes)
   bytes.set(fromHex(probe.sender), 8)
@@ -91,7 +88,7 @@ export function parseProbe(payload: Uint8Array, keys: readonly Uint8Array[], cry
   const mac = payload.subarray(MAC_AT, HEAD_BYTES)
   if (!keys.some((key) => bytesEqual(mac, macOf(payload, key, crypto)))) return err({ code: 'forged' })
   const view = new DataView(payload.buffer, payload.byteOffset, payload.byteLength)
-  const kind = KINDS[kindNumber]
+  const kind = WIRE_KINDS[kindNumber]
   const sizeBytes = view.getUint16(4)
   const id = Number(view.getBigUint64(ID_AT))
   if (kind === undefined) return malformed(`a link of kind ${kindNumber}`)
