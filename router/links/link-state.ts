@@ -10,7 +10,8 @@
  *                    └─────────────────────────────────────────────┘
  *
  * A link is used at its first reply, but one that has failed must prove itself for a while: most that come back at once
- * go again. One lost probe is no death, nor are many while packets of pods go both ways. Sizes are those of the whole packet of a pod that the probe stands for.
+ * go again. One lost probe is no death, nor are many while packets of pods go both ways. Sizes are those of the whole
+ * packet of a pod that a probe stands for.
  */
 import { type Millis, millis, seconds } from '../../mesh/base/brand.ts'
 import { PROBE_BYTES_MIN } from './probe-codec.ts'
