@@ -4,7 +4,7 @@
  *
  *   record:   | length 4 | CRC-32 of length and payload 4 | payload, length bytes |
  *   payload:  | kind 1 | …
- *     1 header    | format 1 | peer name 8 | universe base 4 | /length 1 | cluster, UTF-8 |
+ *     1 header    | format 2 | peer name 8 | universe base 4 | /length 1 | IPv6 base 16, /length 1 (zeros: none) | cluster, UTF-8 |
  *     2 ring      | a delta, as in ring-codec.ts |
  *     3 allocate  | host number 4 | key, UTF-8 |
  *     4 free      | key, UTF-8 |
@@ -18,12 +18,15 @@
  * no log is ever read on top of a snapshot that is not its own.
  */
 import { crc32 } from 'node:zlib'
-import { type Cidr, cidr, ipv4 } from '../mesh/base/address.ts'
+import { cidr, ipv4 } from '../mesh/base/address.ts'
 import { type PeerName, parsePeerName } from '../mesh/base/brand.ts'
 import { concatBytes, fromHex, toHex } from '../mesh/base/bytes.ts'
+import { ipv6Bytes, ipv6OnLink } from '../mesh/base/ip.ts'
+import { cidr6 } from '../mesh/base/prefix.ts'
 import { unreachable } from '../mesh/base/result.ts'
 import { type AttachmentKey, parseAttachmentKey } from './attachment.ts'
 import { decodeDelta, encodeDelta, type RingDelta } from './ring-codec.ts'
+import type { Universe } from './universe.ts'
 
 export type JournalRecord =
   | { readonly kind: 'ring'; readonly delta: RingDelta }
@@ -37,15 +40,17 @@ export type JournalRecord =
 /** Whose journal it is. A journal of other values must not be used. */
 export interface JournalHeader {
   readonly peer: PeerName
-  readonly universe: Cidr
+  readonly universe: Universe
   /** Its id; empty when it is not known, and then not compared. */
   readonly cluster: string
 }
 
-export const JOURNAL_FORMAT = 1
+export const JOURNAL_FORMAT = 2
 const Kind = { header: 1, ring: 2, allocate: 3, free: 4, cursor: 5, doubt: 16 } as const
 const FRAME_BYTES = 8
-const HEADER_FIXED_BYTES = 15
+const HEADER_FIXED_BYTES = 32
+const BASE6_AT = 15
+const LENGTH6_AT = 31
 /** More than twice the longest ring record, which has as many items as a message; a longer one can only be damage. */
 const PAYLOAD_BYTES_MAX = 256 * 1024
 
@@ -74,6 +79,7 @@ export function encodeHeader({ peer, universe, cluster }: JournalHeader): Uint8A
   payload.set(fromHex(peer), 2)
   new DataView(payload.buffer).setUint32(10, universe.base)
   payload[14] = universe.length
+  if (universe.v6 !== undefined) payload.set([...ipv6Bytes(universe.v6.base), universe.v6.length], BASE6_AT)
   return frame(payload)
 }
 
@@ -172,10 +178,16 @@ function decodeHeader(payload: Uint8Array): JournalHead {
   if (payload[1] !== JOURNAL_FORMAT) return { kind: 'other-format', format: payload[1] ?? 0 }
   const header = attempt(payload, (bytes) => ({
     peer: parsePeerName(toHex(bytes.subarray(2, 10))),
-    universe: cidr(ipv4(readUint32(bytes, 10)), bytes[14] ?? 0),
+    universe: { ...cidr(ipv4(readUint32(bytes, 10)), bytes[14] ?? 0), v6: readRange6(bytes) },
     cluster: Buffer.from(bytes.subarray(HEADER_FIXED_BYTES)).toString(),
   }))
   return header === undefined || payload.length < HEADER_FIXED_BYTES ? { kind: 'damaged' } : { kind: 'known', header }
+}
+
+/** @throws {RangeError} when it makes no sense. */
+function readRange6(bytes: Uint8Array): Universe['v6'] {
+  const length = bytes[LENGTH6_AT] ?? 0
+  return length === 0 ? undefined : cidr6(ipv6OnLink(bytes.subarray(BASE6_AT, LENGTH6_AT)), length)
 }
 
 /** @throws {RangeError} when it makes no sense. */

@@ -16,7 +16,7 @@
  * Then nothing is given to anybody, pod or peer, until the others have told us what they know. This is
  * noticed by damage to the journal, or when others tell of changes in our ranges that only we can have made.
  */
-import { type Cidr, cidrSize, formatCidr, formatIpv4 } from '../mesh/base/address.ts'
+import { cidrSize, formatIpv4 } from '../mesh/base/address.ts'
 import type { PeerName } from '../mesh/base/brand.ts'
 import { err, ok, type Result, unreachable } from '../mesh/base/result.ts'
 import type { GossipFault } from '../mesh/gossip.ts'
@@ -38,7 +38,7 @@ import {
 import { DELTA_ITEMS_MAX, type RingDelta } from './ring-codec.ts'
 import { Space } from './space.ts'
 import type { Store, StoreError } from './store.ts'
-import { hostAddress, isReserved } from './universe.ts'
+import { formatUniverse, hostAddress, isReserved, type Universe } from './universe.ts'
 
 export interface LedgerMerge {
   /** Entries that were new to us, as they are in our ring. */
@@ -61,7 +61,7 @@ export interface YieldedHosts {
 
 export class Ledger {
   readonly self: PeerName
-  readonly universe: Cidr
+  readonly universe: Universe
   readonly #size: number
   readonly #store: Store
   readonly #space: Space
@@ -69,7 +69,7 @@ export class Ledger {
   #ring: Ring | undefined
   #inDoubt = false
 
-  constructor(self: PeerName, universe: Cidr, store: Store, recovered: readonly JournalRecord[]) {
+  constructor(self: PeerName, universe: Universe, store: Store, recovered: readonly JournalRecord[]) {
     this.self = self
     this.universe = universe
     this.#size = cidrSize(universe)
@@ -223,7 +223,7 @@ export class Ledger {
 
   /** Why a message about the ring `theirs` is not for ours; undefined when it is. */
   foreign(theirs: Omit<RingDelta, 'items'>): GossipFault | undefined {
-    const [range, ourRange] = [formatCidr(theirs.universe), formatCidr(this.universe)]
+    const [range, ourRange] = [formatUniverse(theirs.universe), formatUniverse(this.universe)]
     if (range !== ourRange) return { code: 'foreign', detail: `a ring of the range ${range}; ours is ${ourRange}` }
     if (theirs.seedId === undefined || this.#ring === undefined || theirs.seedId === this.#ring.seedId) return undefined
     return {

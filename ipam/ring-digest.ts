@@ -3,15 +3,15 @@
  * summary of up to 256 hashes, each of the entries in an equal part of the universe. Only the parts
  * that differ are sent.
  *
- *   summary: | head 16, as in ring-codec.ts | hash 8 | hash 8 | …   (a power of two of them; none: no ring)
+ *   summary: | head 32, as in ring-codec.ts | hash 8 | hash 8 | …   (a power of two of them; none: no ring)
  */
 import { createHash } from 'node:crypto'
-import type { Cidr } from '../mesh/base/address.ts'
 import { bytesEqual, concatBytes } from '../mesh/base/bytes.ts'
 import { err, ok, type Result } from '../mesh/base/result.ts'
 import type { GossipFault } from '../mesh/gossip.ts'
 import { type Ring, type RingEntry, withEnds } from './ring.ts'
 import { DELTA_ITEMS_MAX, decodeHead, encodeDelta, encodeHead, RING_HEAD_BYTES, type RingDelta } from './ring-codec.ts'
+import type { Universe } from './universe.ts'
 
 const HASH_BYTES = 8
 /** 2 KiB of summary. More would cost more in summaries than it spares in entries, for the rings we expect. */
@@ -20,11 +20,11 @@ const PARTS_MAX = 256
 const PART_ENTRIES = 8
 
 /** 16 bytes, equal exactly when the rings are (up to collisions). */
-export function ringDigest(universe: Cidr, ring: Ring | undefined): Uint8Array {
+export function ringDigest(universe: Universe, ring: Ring | undefined): Uint8Array {
   return hash(universe, ring, ring?.entries ?? []).subarray(0, 16)
 }
 
-export function ringSummary(universe: Cidr, ring: Ring | undefined): Uint8Array {
+export function ringSummary(universe: Universe, ring: Ring | undefined): Uint8Array {
   const head = encodeHead(universe, ring?.seedId)
   if (ring === undefined) return head
   const count = Math.min(PARTS_MAX, 2 ** Math.ceil(Math.log2(Math.max(1, ring.entries.length / PART_ENTRIES))), ring.size)
@@ -49,7 +49,7 @@ export function decodeSummary(bytes: Uint8Array): Result<RingSummary, GossipFaul
 }
 
 /** Deltas with every entry of the parts that differ; all of them when the other has none. */
-export function missingDeltas(universe: Cidr, ring: Ring, summary: RingSummary): readonly Uint8Array[] {
+export function missingDeltas(universe: Universe, ring: Ring, summary: RingSummary): readonly Uint8Array[] {
   const count = Math.max(1, summary.hashes.length)
   const ours = partHashes(universe, ring, count)
   const differ = ours.map((part, index) => !bytesEqual(part, summary.hashes[index] ?? new Uint8Array()))
@@ -61,7 +61,7 @@ export function missingDeltas(universe: Cidr, ring: Ring, summary: RingSummary):
 }
 
 /** `entries`, which are of `ring`, as deltas of bounded size, each mergeable alone. */
-function encodeChunks(universe: Cidr, ring: Ring, entries: readonly RingEntry[]): readonly Uint8Array[] {
+function encodeChunks(universe: Universe, ring: Ring, entries: readonly RingEntry[]): readonly Uint8Array[] {
   const chunks: Uint8Array[] = []
   for (let at = 0; at < entries.length; at += DELTA_ITEMS_MAX) {
     const items = withEnds(ring, entries.slice(at, at + DELTA_ITEMS_MAX))
@@ -70,7 +70,7 @@ function encodeChunks(universe: Cidr, ring: Ring, entries: readonly RingEntry[])
   return chunks
 }
 
-function partHashes(universe: Cidr, ring: Ring, count: number): readonly Uint8Array[] {
+function partHashes(universe: Universe, ring: Ring, count: number): readonly Uint8Array[] {
   const parts: RingEntry[][] = Array.from({ length: count }, () => [])
   for (const entry of ring.entries) parts[partOf(entry.token, count, ring.size)]?.push(entry)
   return parts.map((entries) => hash(universe, ring, entries).subarray(0, HASH_BYTES))
@@ -81,7 +81,7 @@ function partOf(token: number, count: number, size: number): number {
 }
 
 /** Ends are left out: they follow from the other tokens, which may be of another part. */
-function hash(universe: Cidr, ring: Ring | undefined, entries: readonly RingEntry[]): Uint8Array {
+function hash(universe: Universe, ring: Ring | undefined, entries: readonly RingEntry[]): Uint8Array {
   const items = entries.map((entry) => ({ ...entry, end: 0 }))
   return createHash('sha256')
     .update(encodeDelta({ universe, seedId: ring?.seedId, items }))

@@ -4,7 +4,7 @@
  * peer of the other one gathers the whole of the ring that stands, and takes it in place of its own in one
  * step. Its pods keep their addresses; `claims.ts` sees that they become its own again.
  */
-import { type Cidr, formatCidr } from '../mesh/base/address.ts'
+import { formatCidr } from '../mesh/base/address.ts'
 import { type Millis, type PeerName, seconds } from '../mesh/base/brand.ts'
 import type { Clock } from '../mesh/base/clock.ts'
 import { describeError, WeftError } from '../mesh/base/errors.ts'
@@ -16,10 +16,11 @@ import type { Disk } from './disk.ts'
 import { namesOf } from './names.ts'
 import { emptyRing, mergeRing, type Ring, type SeedId } from './ring.ts'
 import { encodeDelta, type RingDelta } from './ring-codec.ts'
+import { formatUniverse, type Universe } from './universe.ts'
 import { decodeVerdict, decodeVerdicts, encodeVerdict, encodeVerdicts, type Verdict, Verdicts } from './verdicts.ts'
 
 interface RivalryPorts {
-  readonly universe: Cidr
+  readonly universe: Universe
   readonly clock: Clock
   readonly log: Logger
   /** Where IPAM keeps its journal. */
@@ -74,9 +75,9 @@ export class Rivalry implements Disposable {
   }
 
   /** A ring of the same range that did not begin as ours did. */
-  isRival(theirs: Pick<RingDelta, 'universe' | 'seedId'>): theirs is { readonly universe: Cidr; readonly seedId: SeedId } {
+  isRival(theirs: Pick<RingDelta, 'universe' | 'seedId'>): theirs is { readonly universe: Universe; readonly seedId: SeedId } {
     const ours = this.#ports.ring()?.seedId
-    const isOurRange = formatCidr(theirs.universe) === formatCidr(this.#ports.universe)
+    const isOurRange = formatUniverse(theirs.universe) === formatUniverse(this.#ports.universe)
     return isOurRange && ours !== undefined && theirs.seedId !== undefined && theirs.seedId !== ours
   }
 

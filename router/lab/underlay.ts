@@ -64,7 +64,9 @@ async function configureHost(lab: LabName, { name, address }: LabHost, clock: Cl
     must(await setLink(netlink, index, { up: true }))
   })
   // As on every Kubernetes node: the router, which has CAP_NET_ADMIN alone, finds it done.
-  await mustRun('nsenter', [`--net=${namespacePath(namespace)}`, '--', 'sh', '-c', 'echo 1 > /proc/sys/net/ipv4/ip_forward'])
+  const forward =
+    'echo 1 > /proc/sys/net/ipv4/ip_forward; if test -e /proc/sys/net/ipv6; then echo 1 > /proc/sys/net/ipv6/conf/all/forwarding; fi'
+  await mustRun('nsenter', [`--net=${namespacePath(namespace)}`, '--', 'sh', '-c', forward])
 }
 
 /** The namespace of a pod, as a container runtime makes it: with loopback, and nothing else. */

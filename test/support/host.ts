@@ -59,6 +59,7 @@ export async function makeHost(): Promise<TestHost> {
     clock: systemClock,
     mtuBytes: () => 1_450,
     hostAddress: () => undefined,
+    universe: () => universe,
     unavailable: () => undefined,
   })
   const destinations = new Map<PeerName, Destination>([[PEER, { peer: PEER, underlay: parseIpv4('192.0.2.2'), mtuBytes: 1_500 }]])

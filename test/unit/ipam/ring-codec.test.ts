@@ -7,6 +7,7 @@ import { DELTA_ITEMS_MAX, decodeDelta, encodeDelta } from '../../../ipam/ring-co
 import { decodeSummary, missingDeltas, ringDigest, ringSummary } from '../../../ipam/ring-digest.ts'
 import { parseCidr } from '../../../mesh/base/address.ts'
 import { fromHex, toHex } from '../../../mesh/base/bytes.ts'
+import { parseCidr6 } from '../../../mesh/base/prefix.ts'
 import { GOSSIP_MESSAGE_BYTES_MAX } from '../../../mesh/gossip.ts'
 import { items, peer, ring, SEED_ID, soundItems, soundRing } from '../../support/ipam.ts'
 
@@ -14,14 +15,23 @@ const UNIVERSE = parseCidr('10.32.0.0/27')
 const SIZE = 32
 const number = fc.integer({ min: 0, max: 0xffff_ffff })
 
+const NO_IPV6 = '00'.repeat(16)
+
 describe('a delta', () => {
   test('has a form that does not change', () => {
     const bytes = encodeDelta({ universe: UNIVERSE, seedId: SEED_ID, items: items(SIZE, '8:a:2:12 12:-:0') })
     expect(toHex(bytes)).toBe(
-      `${'011b0000'}${'0a200000'}${'00112233aabbccdd'}` +
+      `${'031b0000'}${'0a200000'}${'00112233aabbccdd'}${'00'.repeat(16)}` +
         `${'00000008'}${'0000000c'}${'aaaaaaaaaaaaaaaa'}${'00000002'}${'00000000'}` +
         `${'0000000c'}${'00000020'}${'0000000000000000'}${'00000000'}${'00000000'}`,
     )
+  })
+
+  test('says which range of IPv6 goes with it', () => {
+    const universe = { ...UNIVERSE, v6: parseCidr6('fd00:77:65::/64') }
+    const bytes = encodeDelta({ universe, seedId: SEED_ID, items: [] })
+    expect(toHex(bytes)).toBe(`${'031b4000'}${'0a200000'}${'00112233aabbccdd'}${'fd0000770065'}${'00'.repeat(10)}`)
+    expect(decodeDelta(bytes)).toEqual({ ok: true, value: { universe, seedId: SEED_ID, items: [] } })
   })
 
   test('comes back as it went', () => {
@@ -36,12 +46,13 @@ describe('a delta', () => {
 
   test.each([
     { name: 'short', hex: '011b', code: 'malformed' },
-    { name: 'of another form', hex: '021b00000a20000000112233aabbccdd', code: 'malformed' },
-    { name: 'of a universe that is none', hex: '011b00000a20000100112233aabbccdd', code: 'malformed' },
-    { name: 'of a length that is none', hex: '012100000a20000000112233aabbccdd', code: 'malformed' },
-    { name: 'with half an item', hex: `011b00000a20000000112233aabbccdd${'00'.repeat(12)}`, code: 'malformed' },
-    { name: 'with items but no ring', hex: `011b00000a2000000000000000000000${'00'.repeat(24)}`, code: 'malformed' },
-    { name: 'too long', hex: `011b00000a20000000112233aabbccdd${'00'.repeat(24 * (DELTA_ITEMS_MAX + 1))}`, code: 'limit' },
+    { name: 'of another form', hex: `021b00000a20000000112233aabbccdd${NO_IPV6}`, code: 'malformed' },
+    { name: 'of a universe that is none', hex: `031b00000a20000100112233aabbccdd${NO_IPV6}`, code: 'malformed' },
+    { name: 'of a length that is none', hex: `032100000a20000000112233aabbccdd${NO_IPV6}`, code: 'malformed' },
+    { name: 'of a range of IPv6 that is none', hex: `031b08000a20000000112233aabbccdd${'fd00'.repeat(8)}`, code: 'malformed' },
+    { name: 'with half an item', hex: `031b00000a20000000112233aabbccdd${NO_IPV6}${'00'.repeat(12)}`, code: 'malformed' },
+    { name: 'with items but no ring', hex: `031b00000a2000000000000000000000${NO_IPV6}${'00'.repeat(24)}`, code: 'malformed' },
+    { name: 'too long', hex: `031b00000a20000000112233aabbccdd${NO_IPV6}${'00'.repeat(24 * (DELTA_ITEMS_MAX + 1))}`, code: 'limit' },
   ])('$name is refused', ({ hex, code }) => {
     expect(decodeDelta(fromHex(hex))).toMatchObject({ ok: false, error: { code } })
   })
@@ -104,7 +115,7 @@ describe('finding out what another lacks', () => {
   test.each([
     '011b00000a20000000112233aabbccdd',
     `011b00000a20000000112233aabbccdd${'00'.repeat(24)}`,
-    `011b00000a20000000112233aabbccdd${'00'.repeat(12)}`,
+    `031b00000a20000000112233aabbccdd${NO_IPV6}${'00'.repeat(12)}`,
   ])('the summary %s is refused', (hex) => expect(decodeSummary(fromHex(hex))).toMatchObject({ ok: false, error: { code: 'malformed' } }))
 })
 

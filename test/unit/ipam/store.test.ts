@@ -6,9 +6,11 @@ import { encodeHeader, encodeRecords, type JournalRecord, scanJournal } from '..
 import { openStore } from '../../../ipam/store.ts'
 import { parseCidr } from '../../../mesh/base/address.ts'
 import { concatBytes } from '../../../mesh/base/bytes.ts'
+import { parseCidr6 } from '../../../mesh/base/prefix.ts'
 import { items, key, peer, SEED_ID } from '../../support/ipam.ts'
 import { MemoryDisk, systemError } from '../../support/memory-disk.ts'
 
+const RANGE6 = parseCidr6('fd00:77:65::/64')
 const HEADER = { peer: peer('a'), universe: parseCidr('10.32.0.0/27'), cluster: 'blue' }
 const HEAD_BYTES = encodeHeader(HEADER).length
 const RECORDS: readonly JournalRecord[] = [
@@ -80,12 +82,17 @@ test('no bytes break the scan', () => {
 
 describe('a journal that is not ours is refused, with what to do, and nothing of it is touched', () => {
   const otherFormat = encodeHeader(HEADER).slice()
-  otherFormat[9] = 2
+  otherFormat[9] = 1
   test.each([
     { name: 'of another peer', bytes: encodeHeader({ ...HEADER, peer: peer('b') }), text: 'bbbbbbbbbbbbbbbb' },
     { name: 'of another universe', bytes: encodeHeader({ ...HEADER, universe: parseCidr('10.64.0.0/27') }), text: '10.64.0.0/27' },
+    {
+      name: 'of another range of IPv6',
+      bytes: encodeHeader({ ...HEADER, universe: { ...HEADER.universe, v6: RANGE6 } }),
+      text: ',fd00:77:65::/64; we',
+    },
     { name: 'of another cluster', bytes: encodeHeader({ ...HEADER, cluster: 'red' }), text: 'the cluster red; we are to join blue' },
-    { name: 'of another format', bytes: reframed(otherFormat), text: 'format 2' },
+    { name: 'of another format', bytes: reframed(otherFormat), text: 'format 1' },
     { name: 'empty', bytes: new Uint8Array(), text: 'no readable header' },
     { name: 'cut within its header', bytes: JOURNAL.slice(0, HEAD_BYTES - 1), text: 'no readable header' },
     { name: 'that begins with a record', bytes: encodeRecords(RECORDS), text: 'no readable header' },
