@@ -27,6 +27,13 @@ export function parseIp(text: string): Ip {
   return text.includes(':') ? fromGroups(parseGroups(text), text) : parseIpv4(text)
 }
 
+/** @throws {RangeError} when `text` is no address of IPv6, or a link-local one. */
+export function parseIpv6(text: string): Ipv6 {
+  const address = parseIp(text)
+  if (isIpv4(address)) throw new RangeError(`not an IPv6 address: ${JSON.stringify(text)}`)
+  return address
+}
+
 export function formatIp(address: Ip): string {
   return isIpv4(address) ? formatIpv4(address) : address
 }

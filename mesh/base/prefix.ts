@@ -1,6 +1,6 @@
 /** Prefixes of IPv6, and of either family. Parsed once at the edge. */
 import { type Cidr, formatCidr } from './address.ts'
-import { formatIp, type Ip, type Ipv6, ipv6Bytes, ipv6OnLink, isIpv4, parseIp } from './ip.ts'
+import { formatIp, type Ip, type Ipv6, ipv6Bytes, ipv6OnLink, isIpv4, parseIpv6 } from './ip.ts'
 
 /** An IPv6 prefix; the bits below `length` are zero. */
 export interface Cidr6 {
@@ -21,9 +21,7 @@ export function parseCidr6(text: string): Cidr6 {
   if (!address.includes(':') || length === undefined || more !== undefined || !/^\d{1,3}$/.test(length)) {
     throw new RangeError(`not a prefix like fd00::/64: ${JSON.stringify(text)}`)
   }
-  const base = parseIp(address)
-  if (isIpv4(base)) throw new RangeError(`not a prefix of IPv6: ${JSON.stringify(text)}`)
-  return cidr6(base, Number(length))
+  return cidr6(parseIpv6(address), Number(length))
 }
 
 /** @throws {RangeError} when `length` is not 0 to 128, or `base` has bits set below it. */

@@ -6,7 +6,7 @@
 import type { AttachmentKey } from '../../ipam/attachment.ts'
 import { parseAttachmentKey } from '../../ipam/attachment.ts'
 import { type Ipv4, parseIpv4 } from '../../mesh/base/address.ts'
-import { formatIp, type Ipv6, isIpv4, parseIp } from '../../mesh/base/ip.ts'
+import { formatIp, type Ipv6, parseIpv6 } from '../../mesh/base/ip.ts'
 import { type Mac, parseMac } from '../kernel/mac.ts'
 
 export interface LinkNote {
@@ -48,11 +48,4 @@ export function parseNote(alias: string): LinkNote | undefined {
   } catch {
     return undefined
   }
-}
-
-/** @throws {RangeError} */
-function parseIpv6(text: string): Ipv6 {
-  const address = parseIp(text)
-  if (isIpv4(address)) throw new RangeError(`not an IPv6 address: ${text}`)
-  return address
 }

@@ -76,8 +76,10 @@ export async function deleteRoute(netlink: Netlink, route: Route): Promise<Resul
 /** With all that `addRoute` fills in, as the kernel will list it. */
 export function completeRoute(route: Route): Route {
   const { type = 'unicast', protocol = PROTOCOL_BOOT, table = MAIN_TABLE, onlink = false } = route
-  const priority = route.priority ?? (isCidr6(route.destination) ? PRIORITY_INET6 : 0)
-  return { ...route, type, protocol, table, onlink, priority, scope: route.scope ?? defaultScope(route) }
+  const isInet6 = isCidr6(route.destination)
+  const priority = route.priority ?? (isInet6 ? PRIORITY_INET6 : 0)
+  const scope = isInet6 ? 'global' : (route.scope ?? defaultScope(route))
+  return { ...route, type, protocol, table, onlink, priority, scope }
 }
 
 const NOWHERE: ReadonlySet<Route['type']> = new Set<Route['type']>(['blackhole', 'unreachable', 'prohibit', 'throw'])
@@ -95,8 +97,7 @@ function encapKey({ id, destination, source, ttl, tos, dontFragment = false, che
   return [id, destination, source, ttl, tos, dontFragment, checksum].join(':')
 }
 
-function defaultScope({ type = 'unicast', gateway, destination }: Route): Scope {
-  if (isCidr6(destination)) return 'global'
+function defaultScope({ type = 'unicast', gateway }: Route): Scope {
   if (type === 'local') return 'host'
   const direct = type === 'broadcast' || type === 'multicast' || type === 'anycast' || (type === 'unicast' && gateway === undefined)
   return direct ? 'link' : 'global'

@@ -12,7 +12,17 @@ import { memberNamed, openLab } from './lab.ts'
 import { renderMatrix } from './matrix.ts'
 import { HOSTS_MAX, type LabName, PODS_PER_HOST_MAX, parseLabName } from './names.ts'
 import { LABS_DIRECTORY } from './paths.ts'
-import { membersDocument, podDocument, renderCutList, renderJson, renderList, renderStatusOf, renderUp, statusDocument } from './render.ts'
+import {
+  addressText,
+  membersDocument,
+  podDocument,
+  renderCutList,
+  renderJson,
+  renderList,
+  renderStatusOf,
+  renderUp,
+  statusDocument,
+} from './render.ts'
 import { MTU_BYTES_MAX, MTU_BYTES_MIN } from './state.ts'
 
 interface LabOptions {
@@ -75,7 +85,7 @@ function podCommand(io: CliIo): Command {
       .argument('[pod]', 'its name; the next number when not given')
       .action(async (host: string, wanted: string | undefined, { name, json }: LabOptions) => {
         const record = await addPodTo(io, name, { host, wanted })
-        io.out(json ? renderJson(podDocument(record)) : `${record.name} ${record.address ?? '(no address)'} on ${record.host}\n`)
+        io.out(json ? renderJson(podDocument(record)) : `${record.name} ${addressText(record)} on ${record.host}\n`)
       }),
   )
   pod.addCommand(

@@ -7,7 +7,8 @@
  *
  * A raw socket receives whole IP packets: the header stands in front.
  */
-import { type Ipv4, ipv4FromBytes } from '../../../mesh/base/address.ts'
+import { ipv4FromBytes } from '../../../mesh/base/address.ts'
+import type { Ip } from '../../../mesh/base/ip.ts'
 
 export const IPV4_HEADER_BYTES = 20
 export const ICMP_HEADER_BYTES = 8
@@ -41,9 +42,9 @@ export interface Echo {
 
 export type IcmpMessage =
   /** `payload` is a view into the packet. */
-  | (Echo & { readonly kind: 'reply'; readonly from: Ipv4; readonly payload: Uint8Array })
+  | (Echo & { readonly kind: 'reply'; readonly from: Ip; readonly payload: Uint8Array })
   /** Somebody on the way could not pass on our request. */
-  | (Echo & { readonly kind: 'refused'; readonly from: Ipv4; readonly reason: string })
+  | (Echo & { readonly kind: 'refused'; readonly from: Ip; readonly reason: string })
 
 export function encodeEchoRequest({ identifier, sequence }: Echo, payload: Uint8Array): Uint8Array {
   const bytes = new Uint8Array(ICMP_HEADER_BYTES + payload.length)

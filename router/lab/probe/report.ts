@@ -4,11 +4,18 @@
 export const CHECKS = ['ping', 'tcp', 'udp64k', 'fullMtu'] as const
 export type CheckName = (typeof CHECKS)[number]
 
-/** One direction of one pair. */
-export interface PairReport extends Readonly<Record<CheckName, boolean>> {
+export const FAMILIES = ['ipv4', 'ipv6'] as const
+export type FamilyName = (typeof FAMILIES)[number]
+
+type Passed = Readonly<Record<CheckName, boolean>>
+
+/** One direction of one pair. A check is passed when it is over each family that both pods have. */
+export interface PairReport extends Passed {
   readonly from: string
   readonly to: string
-  /** Why each failed check failed. */
+  /** Each family by itself; of those that both pods have. */
+  readonly families: Readonly<Partial<Record<FamilyName, Passed>>>
+  /** Why each failed check failed, beginning with the family where that is IPv6. */
   readonly errors: Readonly<Partial<Record<CheckName, string>>>
 }
 

@@ -61,7 +61,8 @@ function drop(rule: string): Promise<string> {
   )
 }
 
-const all = { ping: true, tcp: true, udp64k: true, fullMtu: true, errors: {} }
+const passed = { ping: true, tcp: true, udp64k: true, fullMtu: true }
+const all = { ...passed, families: { ipv4: passed, ipv6: passed }, errors: {} }
 
 test('a whole network passes all four checks both ways', async () => {
   const { ok, pods, pairs } = await check()

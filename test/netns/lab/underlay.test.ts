@@ -12,7 +12,7 @@ import type { Cut } from '../../../router/lab/cuts.ts'
 import { type HostName, hostAddress, hostName, namespaceOf } from '../../../router/lab/names.ts'
 import { namespacePath } from '../../../router/lab/paths.ts'
 import { IcmpProbe } from '../../../router/lab/probe/icmp-probe.ts'
-import { AF_INET, SOCK_DGRAM, sockaddrIn } from '../../../router/lab/probe/sockaddr.ts'
+import { AF_INET, SOCK_DGRAM, sockaddrAny } from '../../../router/lab/probe/sockaddr.ts'
 import { TcpProbe } from '../../../router/lab/probe/tcp-probe.ts'
 import { applyCuts, makeUnderlay } from '../../../router/lab/underlay.ts'
 import { type TestLab, testLab } from '../../support/lab.ts'
@@ -50,7 +50,7 @@ function open(host: HostName): Fd {
 
 async function pings(from: HostName, to: HostName, packetBytes = 84): Promise<boolean> {
   const netns = open(from)
-  using probe = new IcmpProbe(netns, { native: native(), clock: systemClock, identifier: 77 })
+  using probe = new IcmpProbe(netns, { native: native(), clock: systemClock, own: addressOf(from), identifier: 77 })
   const outcome = await probe.ping(addressOf(to), packetBytes)
   native().close(netns)
   return outcome.ok
@@ -58,8 +58,8 @@ async function pings(from: HostName, to: HostName, packetBytes = 84): Promise<bo
 
 async function connects(from: HostName, to: HostName): Promise<boolean> {
   const [one, other] = [open(from), open(to)]
-  await using client = await TcpProbe.open(one, { native: native(), clock: systemClock })
-  await using server = await TcpProbe.open(other, { native: native(), clock: systemClock })
+  await using client = await TcpProbe.open(one, { native: native(), clock: systemClock, own: addressOf(from) })
+  await using server = await TcpProbe.open(other, { native: native(), clock: systemClock, own: addressOf(to) })
   const outcome = await client.echo(addressOf(to), server.port)
   for (const netns of [one, other]) native().close(netns)
   return outcome.ok
@@ -70,7 +70,7 @@ async function arrives(from: HostName, to: HostName): Promise<boolean> {
   const [one, other] = [open(from), open(to)]
   const sockets = [one, other].map((netns) => ({ fd: native().socket(netns, AF_INET, SOCK_DGRAM, 0), socket: createSocket('udp4') }))
   for (const { fd, socket } of sockets) {
-    native().bind(fd, sockaddrIn())
+    native().bind(fd, sockaddrAny(addressOf(to)))
     const listening = once(socket, 'listening')
     socket.bind({ fd })
     await listening
