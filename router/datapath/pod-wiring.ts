@@ -1,7 +1,8 @@
 /** Makes one pod's link: both ends, its address, its way out, and the way to it. The caller undoes it by deleting the host's end. */
 import type { AttachmentKey } from '../../ipam/attachment.ts'
 import { type Ipv4, parseCidr } from '../../mesh/base/address.ts'
-import type { Clock } from '../../mesh/base/clock.ts'
+import { millis } from '../../mesh/base/brand.ts'
+import { type Clock, sleep } from '../../mesh/base/clock.ts'
 import type { Ip, Ipv6 } from '../../mesh/base/ip.ts'
 import { hostPrefix, parseCidr6 } from '../../mesh/base/prefix.ts'
 import { err, ok, type Result } from '../../mesh/base/result.ts'
@@ -12,7 +13,7 @@ import { addVeth, getLink, setLink } from '../kernel/link.ts'
 import type { Mac } from '../kernel/mac.ts'
 import { replaceNeighbour } from '../kernel/neigh.ts'
 import { Netlink } from '../kernel/netlink.ts'
-import { replaceRoute } from '../kernel/route.ts'
+import { getRoute, replaceRoute } from '../kernel/route.ts'
 import { renderNote } from './alias.ts'
 import { POD_GATEWAY, POD_GATEWAY_MAC, POD_GATEWAY6 } from './names.ts'
 import { hostAddressOn, podRoute } from './wants.ts'
@@ -39,6 +40,10 @@ export interface WiringPorts {
   readonly clock: Clock
 }
 
+/** It takes the kernel a fraction of a millisecond, and longer when processors are scarce: half a second of looking. */
+const LOOKS_MAX = 250
+const LOOK_GAP = millis(2)
+
 /** What the kernel says to a new address where net.ipv6.conf.LINK.disable_ipv6 is 1. */
 const IPV6_IS_OFF = 'EACCES'
 
@@ -63,19 +68,54 @@ export async function wirePod(
   const [podIndex, hostIndex] = [inside.value.index, outside.value.index]
   const inPod = await runSteps(podSteps(pod, podIndex, wanted), signal)
   if (!inPod.ok) return inPod
-  const wiring = { ...wanted, address6: undefined }
-  if (wanted.address6 !== undefined) {
-    const has = await addAddress(pod, hostAddressOn(podIndex, wanted.address6))
-    if (!has.ok && has.error.code !== IPV6_IS_OFF) return err(refusal(has.error))
-    if (has.ok)
-      return await finish({ ...wanted }, [...podSteps6(pod, podIndex, wanted.address6), ...hostSteps(netlink, hostIndex, wanted)], signal)
-  }
-  return await finish(wiring, hostSteps(netlink, hostIndex, wiring), signal)
-}
-
-async function finish(wiring: PodWiring, steps: readonly Step[], signal: AbortSignal): Promise<Result<PodWiring, AttachFailure>> {
+  const address6 = await giveAddress6(pod, podIndex, wanted.address6)
+  if (!address6.ok) return err(refusal(address6.error))
+  const wiring = { ...wanted, address6: address6.value }
+  const steps = [
+    ...podSteps6(pod, podIndex, wiring),
+    ...hostSteps(netlink, hostIndex, wiring),
+    () => untilCarrier(pod, podIndex),
+    () => untilCarrier(netlink, hostIndex),
+    () => untilLocal(pod, wiring),
+  ]
   const done = await runSteps(steps, signal)
   return done.ok ? ok(wiring) : done
+}
+
+/** The value is undefined where the pod takes none. */
+async function giveAddress6(pod: Netlink, link: number, address: Ipv6 | undefined): Promise<Result<Ipv6 | undefined, KernelError>> {
+  if (address === undefined) return ok(undefined)
+  const added = await addAddress(pod, hostAddressOn(link, address))
+  if (added.ok) return ok(address)
+  return added.error.code === IPV6_IS_OFF ? ok(undefined) : added
+}
+
+/** What a pod sends at once must not be lost: before the kernel has taken note of a carrier it drops everything. */
+function untilCarrier(netlink: Netlink, link: number): Promise<Result<void, KernelError>> {
+  return lookUntil(async () => {
+    const found = await getLink(netlink, link)
+    return found.ok ? ok(found.value === undefined || found.value.carrier) : found
+  })
+}
+
+/** Nor must what is sent to it: an IPv6 address is listed at once, and takes packets a moment later, even where nobody is asked about it. */
+async function untilLocal(pod: Netlink, { address6 }: PodWiring): Promise<Result<void, KernelError>> {
+  if (address6 === undefined) return ok(undefined)
+  return await lookUntil(async () => {
+    const found = await getRoute(pod, address6)
+    return ok(found.ok && found.value?.type === 'local')
+  })
+}
+
+/** How things go on in the kernel is its own affair: we do not wait for ever, and do not fail. */
+async function lookUntil(look: () => Promise<Result<boolean, KernelError>>): Promise<Result<void, KernelError>> {
+  for (let looks = 0; looks < LOOKS_MAX; looks++) {
+    const found = await look()
+    if (!found.ok) return found
+    if (found.value) break
+    await sleep(LOOK_GAP)
+  }
+  return ok(undefined)
 }
 
 async function runSteps(steps: readonly Step[], signal: AbortSignal): Promise<Result<void, AttachFailure>> {
@@ -102,10 +142,11 @@ function podSteps(pod: Netlink, link: number, { address, address6 }: PodWiring):
 }
 
 /** After the address. A link-local gateway needs no route to it. */
-function podSteps6(pod: Netlink, link: number, address: Ipv6): readonly Step[] {
+function podSteps6(pod: Netlink, link: number, { address6 }: PodWiring): readonly Step[] {
+  if (address6 === undefined) return []
   return [
     () => replaceNeighbour(pod, { link, address: POD_GATEWAY6, mac: POD_GATEWAY_MAC }),
-    () => replaceRoute(pod, { destination: DEFAULT_ROUTE6, gateway: POD_GATEWAY6, link, source: address }),
+    () => replaceRoute(pod, { destination: DEFAULT_ROUTE6, gateway: POD_GATEWAY6, link, source: address6 }),
   ]
 }
 

@@ -1,5 +1,4 @@
 /** Routes, in the words of `ip route`. */
-import { formatIpv4, type Ipv4 } from '../../mesh/base/address.ts'
 import { formatIp, type Ip } from '../../mesh/base/ip.ts'
 import { formatPrefix, isCidr6 } from '../../mesh/base/prefix.ts'
 import { err, ok, type Result } from '../../mesh/base/result.ts'
@@ -45,8 +44,8 @@ export async function listRoutes(netlink: Netlink, filter: RouteFilter = {}): Pr
 }
 
 /** Equivalent to: `ip route get ADDRESS`: the route that a packet of this machine to `destination` takes. ENETUNREACH when there is none. */
-export async function getRoute(netlink: Netlink, destination: Ipv4): Promise<Result<Route | undefined, KernelError>> {
-  const operation = `ip route get ${formatIpv4(destination)}`
+export async function getRoute(netlink: Netlink, destination: Ip): Promise<Result<Route | undefined, KernelError>> {
+  const operation = `ip route get ${formatIp(destination)}`
   const found = await netlink.query({ type: RtmType.getRoute, payload: encodeRouteQuery(destination), operation }, decodeLookup)
   return found.ok ? ok(found.value[0]) : found
 }

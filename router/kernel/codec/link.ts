@@ -20,7 +20,10 @@ export interface Link {
   readonly mtuBytes: number
   /** Set up by somebody (IFF_UP). */
   readonly up: boolean
-  /** Up, and its lower layer has a carrier (IFF_LOWER_UP): packets can pass. */
+  /**
+   * Up, its lower layer has a carrier (IFF_LOWER_UP), and the kernel has taken note of it (IFF_RUNNING): packets can pass.
+   * In the moment between the two the kernel drops what is sent.
+   */
   readonly carrier: boolean
   /** The bridge or the like that it is a port of. */
   readonly master: number | undefined
@@ -91,6 +94,7 @@ export interface LinkChanges {
 
 const HEADER_BYTES = 16
 const FLAG_UP = 0x1
+const FLAG_RUNNING = 0x40
 const FLAG_LOWER_UP = 0x10000
 
 const Attribute = {
@@ -196,7 +200,7 @@ export function decodeLink(payload: Uint8Array): Link | undefined {
     mac: attributes.getMac(found, Attribute.address),
     mtuBytes: attributes.getU32(found, Attribute.mtu) ?? 0,
     up: (flags & FLAG_UP) !== 0,
-    carrier: (flags & FLAG_LOWER_UP) !== 0,
+    carrier: (flags & FLAG_LOWER_UP) !== 0 && (flags & FLAG_RUNNING) !== 0,
     master: attributes.getU32(found, Attribute.master),
     lower: attributes.getU32(found, Attribute.lower),
     alias: attributes.getText(found, Attribute.alias),

@@ -6,7 +6,7 @@
  */
 import { type Ipv4, ipv4 } from '../../../mesh/base/address.ts'
 import { type Ip, ipv6OnLink } from '../../../mesh/base/ip.ts'
-import { IPV4_BITS, IPV6_BITS, isCidr6, type Prefix } from '../../../mesh/base/prefix.ts'
+import { hostPrefix, IPV4_BITS, IPV6_BITS, isCidr6, type Prefix } from '../../../mesh/base/prefix.ts'
 import * as attributes from './attributes.ts'
 import { Family, familyOf, type IpFamily, isIpFamily, type Scope, scopeNumber, scopeOf } from './numbers.ts'
 
@@ -151,11 +151,10 @@ export function encodeRouteDump({ family = 'inet', table, protocol, link }: Rout
 }
 
 /** Asks which way a packet to `destination` would go. */
-export function encodeRouteQuery(destination: Ipv4): Uint8Array {
+export function encodeRouteQuery(destination: Ip): Uint8Array {
   const bytes = new Uint8Array(HEADER_BYTES)
-  bytes[0] = Family.inet
-  bytes[1] = 32
-  return Buffer.concat([bytes, attributes.ipv4(Attribute.destination, destination)])
+  bytes.set([familyOf(destination), hostPrefix(destination).length])
+  return Buffer.concat([bytes, attributes.ip(Attribute.destination, destination)])
 }
 
 /** Undefined when it is malformed, of another family, of a type that we do not know, or the cached copy of a lookup. */

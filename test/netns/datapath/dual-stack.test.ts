@@ -66,6 +66,26 @@ async function dropped(host: TestHost, comment: string): Promise<number> {
   return lines.reduce((sum, line) => sum + Number(/packets (\d+)/.exec(line)?.[1] ?? 0), 0)
 }
 
+describe('the first packet', () => {
+  test.each([
+    { name: 'to a new pod over IPv4', isToNew: true, words: ['-4', '10.32.0.'] },
+    { name: 'to a new pod over IPv6', isToNew: true, words: ['-6', 'fd00:77:65::'] },
+    { name: 'of a new pod over IPv4', isToNew: false, words: ['-4', '10.32.0.'] },
+    { name: 'of a new pod over IPv6', isToNew: false, words: ['-6', 'fd00:77:65::'] },
+  ])('$name is not lost', async ({ isToNew, words: [family = '', prefix] }) => {
+    await using host = await makeHost(universe)
+    await using stack = new AsyncDisposableStack()
+    const first = stack.use(await makeNetns())
+    await attach(host, first, 'c1')
+    for (let number = 2; number < 10; number++) {
+      const pod = stack.use(await makeNetns())
+      await attach(host, pod, `c${number}`)
+      const [from, to] = isToNew ? [first, number] : [pod, 1]
+      await from.exec('ping', family, '-c', '1', '-W', '1', `${prefix}${to}`)
+    }
+  })
+})
+
 describe('a pod', () => {
   test('has both addresses, usable at once, and the runtime hears of both', async () => {
     await using host = await makeHost(universe)
