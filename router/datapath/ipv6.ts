@@ -37,9 +37,20 @@ async function startForwarding(): Promise<void> {
   const links = (await readdir(LINKS_DIRECTORY)).filter((name) => !NO_LINKS.has(name))
   for (const link of links) {
     const key = `net.ipv6.conf.${link.replaceAll('.', '/')}.accept_ra`
-    if ((await readSysctl(key)) === '1') await writeSysctl(key, '2')
+    await orMissing(async () => {
+      if ((await readSysctl(key)) === '1') await writeSysctl(key, '2')
+    })
   }
   await writeSysctl(FORWARDING, '1')
+}
+
+/** Links come and go while we look at them. */
+async function orMissing(work: () => Promise<void>): Promise<void> {
+  try {
+    await work()
+  } catch (error) {
+    if (!(error instanceof WeftError && error.code === 'MISSING')) throw error
+  }
 }
 
 /**

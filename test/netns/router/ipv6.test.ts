@@ -38,6 +38,42 @@ describe('a router', () => {
     expect((await router.weft('status')).stdout).toContain(`Range6: ${DEFAULT_RANGE6}\n`)
   })
 
+  test('tells the runtime both addresses in the form of every version, and frees both', async () => {
+    await using router = await makeRouter()
+    await using pod = await makeNetns()
+    router.start(...SEED)
+    await router.ready()
+    const [v4, v6] = [expect.stringMatching(/^10\.32\.0\.\d\/32$/), expect.stringMatching(/^fd8c:a79b:5319::\d\/128$/)]
+    const [via4, via6] = ['169.254.1.1', 'fe80::1']
+    for (const [version, shape] of [
+      ['0.2.0', { ip4: { ip: v4, gateway: via4 }, ip6: { ip: v6, gateway: via6, routes: [{ dst: '::/0', gw: via6 }] } }],
+      [
+        '0.4.0',
+        {
+          ips: [
+            { version: '4', address: v4, gateway: via4 },
+            { version: '6', address: v6, gateway: via6 },
+          ],
+        },
+      ],
+      [
+        '1.1.0',
+        {
+          ips: [
+            { address: v4, gateway: via4 },
+            { address: v6, gateway: via6 },
+          ],
+        },
+      ],
+    ] as const) {
+      const CONF = JSON.stringify({ cniVersion: version, name: 'weft', type: 'weft-cni' })
+      const before = await routes6(router)
+      expect(await router.cni('ADD', pod, 'c1', { CONF })).toMatchObject({ status: 0, answer: { cniVersion: version, ...shape } })
+      await router.cni('DEL', pod, 'c1', { CONF })
+      expect([await routes6(router), (await router.snapshot()).ipam.activeIps]).toEqual([before, 1])
+    }
+  })
+
   test('on a node without IPv6 goes on with IPv4, and says so once', async () => {
     await using router = await makeRouter()
     await using pod = await makeNetns()
