@@ -34,7 +34,7 @@ export async function prepareIpv6(): Promise<string | undefined> {
  * route that it has from them. Links that listen now are told to go on before that (accept_ra=2).
  */
 async function startForwarding(): Promise<void> {
-  const links = (await readdir(LINKS_DIRECTORY)).filter((name) => !NO_LINKS.has(name))
+  const links = (await readdir(LINKS_DIRECTORY)).filter((name) => !(NO_LINKS.has(name) || name.startsWith('.')))
   for (const link of links) {
     const key = `net.ipv6.conf.${link.replaceAll('.', '/')}.accept_ra`
     await orMissing(async () => {

@@ -1,6 +1,9 @@
 /** Real routers and IPv6: with it, without it, and with peers that mean another range of it. */
 import { describe, expect, test } from 'vitest'
-import { makeNetns } from '../../support/netns.ts'
+import { parseIpv6 } from '../../../mesh/base/ip.ts'
+import { native } from '../../../router/kernel/native.ts'
+import { AF_INET6, IPPROTO_ICMPV6, int32, SOCK_RAW, sockaddr } from '../../../router/lab/probe/sockaddr.ts'
+import { makeNetns, type Netns } from '../../support/netns.ts'
 import { joinUnderlays, makeRouter, type TestRouter } from '../../support/router.ts'
 import { until } from '../../support/until.ts'
 
@@ -13,6 +16,18 @@ async function sysctl(router: TestRouter, key: string): Promise<string> {
 
 function routes6(router: TestRouter): Promise<string> {
   return router.ns.exec('ip', '-6', 'route', 'show', 'proto', '119')
+}
+
+/** A router advertisement (RFC 4861, section 4.2) of a default route for half an hour, to all who are on the link. */
+async function advertise(ns: Netns, name: string): Promise<void> {
+  const [SOL_IPV6, IPV6_MULTICAST_HOPS] = [41, 18]
+  const [link] = await ns.ip<{ ifindex: number }>('link', 'show', name)
+  const everybody = sockaddr(parseIpv6('ff02::1'))
+  new DataView(everybody.buffer).setUint32(24, link?.ifindex ?? 0, true)
+  const fd = native().socket(ns.fd, AF_INET6, SOCK_RAW, IPPROTO_ICMPV6)
+  native().setsockopt(fd, SOL_IPV6, IPV6_MULTICAST_HOPS, int32(255))
+  native().send(fd, Uint8Array.of(134, 0, 0, 0, 64, 0, 7, 8, 0, 0, 0, 0, 0, 0, 0, 0), everybody, [])
+  native().close(fd)
 }
 
 describe('a router', () => {
@@ -72,6 +87,26 @@ describe('a router', () => {
       await router.cni('DEL', pod, 'c1', { CONF })
       expect([await routes6(router), (await router.snapshot()).ipam.activeIps]).toEqual([before, 1])
     }
+  })
+
+  test('does not cost its node the default route that it has from a router on its network', async () => {
+    await using router = await makeRouter()
+    await using world = await makeNetns()
+    await router.ns.exec('ip', 'link', 'set', 'wire', 'netns', world.name)
+    const lines = ['ip link set wire addrgenmode none', 'ip address add fe80::99/64 dev wire nodad', 'ip link set wire up']
+    for (const line of lines) await world.exec('sh', '-c', line)
+    const learnt = (): Promise<string> => router.ns.exec('ip', '-6', 'route', 'show', 'default', 'proto', 'ra')
+    const hears = (): Promise<true> =>
+      until('the node has learnt of the router', async () => {
+        await advertise(world, 'wire')
+        return (await learnt()).includes('via fe80::99') ? true : undefined
+      })
+    await hears()
+    router.start(...SEED)
+    await router.ready()
+    expect([await sysctl(router, 'all/forwarding'), await learnt()]).toEqual(['1', expect.stringContaining('via fe80::99')])
+    await router.ns.exec('ip', '-6', 'route', 'delete', 'default')
+    await hears()
   })
 
   test('on a node without IPv6 goes on with IPv4, and says so once', async () => {
