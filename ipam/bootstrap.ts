@@ -3,7 +3,6 @@
  * or agreed on by consensus; or by waiting for the ring of others. Once there is a ring all this is over,
  * but for telling those who still ask.
  */
-import type { Cidr } from '../mesh/base/address.ts'
 import { type BackoffPolicy, backoff } from '../mesh/base/backoff.ts'
 import { type PeerName, seconds } from '../mesh/base/brand.ts'
 import type { Clock } from '../mesh/base/clock.ts'
@@ -18,11 +17,12 @@ import { namesOf } from './names.ts'
 import type { Seeds } from './paxos.ts'
 import type { SeedId } from './ring.ts'
 import { type IpamInit, isSeedList, listedSeeds, type SeedSource, seedIdOf } from './seed.ts'
+import type { Universe } from './universe.ts'
 import { type BootstrapMessage, decodeBootstrap, encodeBootstrap } from './vote.ts'
 
 interface BootstrapPorts {
   readonly self: PeerName
-  readonly universe: Cidr
+  readonly universe: Universe
   readonly clock: Clock
   readonly random: Random
   /** Where IPAM keeps its journal. */

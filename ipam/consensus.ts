@@ -5,8 +5,6 @@
  * Whoever has a ring does not vote any more. It says so, and whoever asked waits for that ring, which
  * comes by gossip: so nobody can begin a second one beside a ring that somebody in reach has.
  */
-import type { Cidr } from '../mesh/base/address.ts'
-import { formatCidr } from '../mesh/base/address.ts'
 import { type BackoffPolicy, backoff } from '../mesh/base/backoff.ts'
 import { type Millis, millis, type PeerName, seconds } from '../mesh/base/brand.ts'
 import { type Clock, every } from '../mesh/base/clock.ts'
@@ -26,11 +24,12 @@ import {
   type Seeds,
   type Vote,
 } from './paxos.ts'
+import { formatUniverse, type Universe } from './universe.ts'
 import { type BootstrapMessage, type DecodedBootstrap, decodeVote, encodeVote } from './vote.ts'
 
 export interface ConsensusPorts {
   readonly self: PeerName
-  readonly universe: Cidr
+  readonly universe: Universe
   readonly clock: Clock
   readonly random: Random
   /** Of the acceptor alone. */
@@ -184,7 +183,7 @@ export class Consensus implements Disposable {
 
   /** Whether what `from` says counts together with what we say. */
   #counts(from: PeerName, { voters, universe }: DecodedBootstrap): boolean {
-    const range = formatCidr(this.#ports.universe)
+    const range = formatUniverse(this.#ports.universe)
     if (universe === range && voters === this.#voters) {
       this.#roles.set(from, { kind: 'voter' })
       // With more voters than the number says, two majorities of it need not have a member in common.

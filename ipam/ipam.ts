@@ -2,7 +2,7 @@
  * IPAM for the rest of Weft: binds the allocator to the mesh's gossip, a clock and a state directory.
  * It decides nothing: it builds the parts, and performs their effects. What other peers say comes by `exchange.ts`.
  */
-import { type Cidr, formatCidr, type Ipv4, type Range } from '../mesh/base/address.ts'
+import type { Ipv4, Range } from '../mesh/base/address.ts'
 import type { Millis, PeerName } from '../mesh/base/brand.ts'
 import { millis } from '../mesh/base/brand.ts'
 import type { Clock } from '../mesh/base/clock.ts'
@@ -28,7 +28,7 @@ import { Rivalry } from './rivalry.ts'
 import { type IpamInit, seedRing } from './seed.ts'
 import { type IpamStatus, ipamStatus } from './status.ts'
 import { openStore, type StoreError } from './store.ts'
-import { addressRange, checkUniverse, hostAddress } from './universe.ts'
+import { addressRange, checkUniverse, formatUniverse, hostAddress, type Universe } from './universe.ts'
 import { Upkeep } from './upkeep.ts'
 
 /** A range of addresses, base + n, and its owner. */
@@ -39,7 +39,7 @@ export interface OwnedRange {
 
 export interface IpamOptions {
   readonly self: PeerName
-  readonly universe: Cidr
+  readonly universe: Universe
   /** Its id, so that a journal of another cluster is refused. */
   readonly cluster?: string
   /** How the ring begins, should this node have none. */
@@ -269,7 +269,7 @@ export class Ipam implements AsyncDisposable {
     const isWritten = this.#wrote(this.#allocator.seed(seedRing(universe, seeds), this.#now()))
     const { ring } = this.#ledger
     if (isWritten && ring !== undefined) {
-      this.#log.info({ range: formatCidr(universe), count: seeds.length }, 'IP ranges seeded')
+      this.#log.info({ range: formatUniverse(universe), count: seeds.length }, 'IP ranges seeded')
       for (const chunk of chunksOf(ringNews(ring)))
         this.#post({ kind: 'broadcast', delta: encodeDelta({ universe, seedId: ring.seedId, ...chunk }) })
     }

@@ -4,7 +4,7 @@
  *
  *   record:   | length 4 | CRC-32 of length and payload 4 | payload, length bytes |
  *   payload:  | kind 1 | …
- *     1 header    | format 2 | peer name 8 | universe base 4 | /length 1 | cluster, UTF-8 |
+ *     1 header    | format 2 | peer name 8 | universe 22, as in universe-codec.ts | cluster, UTF-8 |
  *     2 ring      | a delta, as in ring-codec.ts |
  *     3 allocate  | host number 4 | key, UTF-8 |
  *     4 free      | key, UTF-8 |
@@ -18,12 +18,13 @@
  * no log is ever read on top of a snapshot that is not its own.
  */
 import { crc32 } from 'node:zlib'
-import { type Cidr, cidr, ipv4 } from '../mesh/base/address.ts'
 import { type PeerName, parsePeerName } from '../mesh/base/brand.ts'
 import { concatBytes, fromHex, toHex } from '../mesh/base/bytes.ts'
 import { unreachable } from '../mesh/base/result.ts'
 import { type AttachmentKey, parseAttachmentKey } from './attachment.ts'
 import { decodeDelta, encodeDelta, type RingDelta } from './ring-codec.ts'
+import type { Universe } from './universe.ts'
+import { putUniverse, UNIVERSE_BYTES, universeAt } from './universe-codec.ts'
 
 export type JournalRecord =
   | { readonly kind: 'ring'; readonly delta: RingDelta }
@@ -37,7 +38,7 @@ export type JournalRecord =
 /** Whose journal it is. A journal of other values must not be used. */
 export interface JournalHeader {
   readonly peer: PeerName
-  readonly universe: Cidr
+  readonly universe: Universe
   /** Its id; empty when it is not known, and then not compared. */
   readonly cluster: string
 }
@@ -46,7 +47,8 @@ export interface JournalHeader {
 export const JOURNAL_FORMAT = 2
 const Kind = { header: 1, ring: 2, allocate: 3, free: 4, cursor: 5, doubt: 16 } as const
 const FRAME_BYTES = 8
-const HEADER_FIXED_BYTES = 15
+const UNIVERSE_AT = 10
+const HEADER_FIXED_BYTES: number = UNIVERSE_AT + UNIVERSE_BYTES
 /** More than twice the longest ring record, which has as many items as a message; a longer one can only be damage. */
 const PAYLOAD_BYTES_MAX = 256 * 1024
 
@@ -73,8 +75,7 @@ export function encodeHeader({ peer, universe, cluster }: JournalHeader): Uint8A
   payload.set(name, HEADER_FIXED_BYTES)
   payload.set([Kind.header, JOURNAL_FORMAT])
   payload.set(fromHex(peer), 2)
-  new DataView(payload.buffer).setUint32(10, universe.base)
-  payload[14] = universe.length
+  putUniverse(payload, UNIVERSE_AT, universe)
   return frame(payload)
 }
 
@@ -173,7 +174,7 @@ function decodeHeader(payload: Uint8Array): JournalHead {
   if (payload[1] !== JOURNAL_FORMAT) return { kind: 'other-format', format: payload[1] ?? 0 }
   const header = attempt(payload, (bytes) => ({
     peer: parsePeerName(toHex(bytes.subarray(2, 10))),
-    universe: cidr(ipv4(readUint32(bytes, 10)), bytes[14] ?? 0),
+    universe: universeAt(bytes, UNIVERSE_AT),
     cluster: Buffer.from(bytes.subarray(HEADER_FIXED_BYTES)).toString(),
   }))
   return header === undefined || payload.length < HEADER_FIXED_BYTES ? { kind: 'damaged' } : { kind: 'known', header }

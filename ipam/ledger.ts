@@ -16,7 +16,7 @@
  * Then nothing is given to anybody, pod or peer, until the others have told us what they know. This is
  * noticed by damage to the journal, or when others tell of changes in our ranges that only we can have made.
  */
-import { type Cidr, cidrSize, formatCidr, formatIpv4, type Range } from '../mesh/base/address.ts'
+import { cidrSize, formatIpv4, type Range } from '../mesh/base/address.ts'
 import type { PeerName } from '../mesh/base/brand.ts'
 import { err, ok, type Result, unreachable } from '../mesh/base/result.ts'
 import type { GossipFault } from '../mesh/gossip.ts'
@@ -41,7 +41,7 @@ import { chunksOf } from './ring-digest.ts'
 import { Space } from './space.ts'
 import type { Store, StoreError } from './store.ts'
 import { lateItems } from './takeover.ts'
-import { hostAddress, isReserved } from './universe.ts'
+import { formatUniverse, hostAddress, isReserved, type Universe } from './universe.ts'
 
 export interface LedgerMerge {
   /** What was new to us. */
@@ -70,7 +70,7 @@ const NO_NEWS: RingNews = { items: [], retired: [] }
 
 export class Ledger {
   readonly self: PeerName
-  readonly universe: Cidr
+  readonly universe: Universe
   readonly #size: number
   readonly #store: Store
   readonly #space: Space
@@ -78,7 +78,7 @@ export class Ledger {
   #ring: Ring | undefined
   #inDoubt = false
 
-  constructor(self: PeerName, universe: Cidr, store: Store, recovered: readonly JournalRecord[]) {
+  constructor(self: PeerName, universe: Universe, store: Store, recovered: readonly JournalRecord[]) {
     this.self = self
     this.universe = universe
     this.#size = cidrSize(universe)
@@ -248,7 +248,7 @@ export class Ledger {
 
   /** Why a message about the ring `theirs` is not for ours; undefined when it is. */
   foreign(theirs: RingHead): GossipFault | undefined {
-    const [range, ourRange] = [formatCidr(theirs.universe), formatCidr(this.universe)]
+    const [range, ourRange] = [formatUniverse(theirs.universe), formatUniverse(this.universe)]
     if (range !== ourRange) return { code: 'foreign', detail: `a ring of the range ${range}; ours is ${ourRange}` }
     if (theirs.seedId === undefined || this.#ring === undefined || theirs.seedId === this.#ring.seedId) return undefined
     return {

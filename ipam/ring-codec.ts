@@ -1,23 +1,25 @@
 /**
  * Rings as bytes: the same form on the wire and in the journal. Big endian.
  *
- *   0        1        2            4            8                  16
- *   | form 3 | /length| retired: n | base       | seed id          | n retirements … | items …
+ *   0        1             23           25             33
+ *   | form 3 | universe 22 | retired: n | seed id 8    | n retirements … | items …
+ *   universe:   as in universe-codec.ts
  *   retirement: | peer 8 | by 8 |
  *   item:       | token 4 | end 4 | owner 8 | version 4 | epoch 4 |
  *
  * Decoding checks form and size only; what an item says is checked when it is merged, one by one.
  */
-import { type Cidr, cidr, ipv4 } from '../mesh/base/address.ts'
 import { type PeerName, parsePeerName } from '../mesh/base/brand.ts'
 import { fromHex, toHex } from '../mesh/base/bytes.ts'
 import { err, ok, type Result } from '../mesh/base/result.ts'
 import type { GossipFault } from '../mesh/gossip.ts'
 import type { Retirement, RingItem, RingNews, SeedId } from './ring.ts'
+import type { Universe } from './universe.ts'
+import { putUniverse, UNIVERSE_BYTES, universeAt } from './universe-codec.ts'
 
 /** Which ring something is of. */
 export interface RingHead {
-  readonly universe: Cidr
+  readonly universe: Universe
   /** Undefined when the sender has no ring yet: then there is nothing to tell of it. */
   readonly seedId: SeedId | undefined
 }
@@ -25,7 +27,10 @@ export interface RingHead {
 /** Some of what a ring says. */
 export interface RingDelta extends RingHead, RingNews {}
 
-export const RING_HEAD_BYTES = 16
+const UNIVERSE_AT = 1
+const COUNT_AT = UNIVERSE_AT + UNIVERSE_BYTES
+const SEED_AT = COUNT_AT + 2
+export const RING_HEAD_BYTES: number = SEED_AT + 8
 const ITEM_BYTES = 24
 const RETIREMENT_BYTES = 16
 /** Form 2 is that of verdicts (verdicts.ts), which travel beside. */
@@ -89,14 +94,13 @@ export function decodeDelta(bytes: Uint8Array): Result<RingDelta, GossipFault> {
   return ok({ ...ring, items, retired })
 }
 
-/** The first 16 bytes of every message about rings. */
+/** The beginning of every message about rings. */
 export function encodeHead({ universe, seedId }: RingHead, count = 0): Uint8Array {
   const bytes = new Uint8Array(RING_HEAD_BYTES)
-  bytes.set([FORM, universe.length])
-  const view = new DataView(bytes.buffer)
-  view.setUint16(2, count)
-  view.setUint32(4, universe.base)
-  bytes.set(fromHex(seedId ?? NO_SEED), 8)
+  bytes[0] = FORM
+  putUniverse(bytes, UNIVERSE_AT, universe)
+  new DataView(bytes.buffer).setUint16(COUNT_AT, count)
+  bytes.set(fromHex(seedId ?? NO_SEED), SEED_AT)
   return bytes
 }
 
@@ -104,10 +108,10 @@ export function decodeHead(bytes: Uint8Array): Result<RingHead & { readonly coun
   if (bytes.length < RING_HEAD_BYTES) return malformed(`a ring message of ${bytes.length} bytes is too short`)
   if (bytes[0] !== FORM) return malformed(`a ring message of form ${bytes[0]}; we know ${FORM}`)
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
-  const seedId = toHex(bytes.subarray(8, RING_HEAD_BYTES))
+  const seedId = toHex(bytes.subarray(SEED_AT, RING_HEAD_BYTES))
   try {
-    const universe = cidr(ipv4(view.getUint32(4)), bytes[1] ?? 0)
-    return ok({ universe, seedId: seedId === NO_SEED ? undefined : (seedId as SeedId), count: view.getUint16(2) })
+    const universe = universeAt(bytes, UNIVERSE_AT)
+    return ok({ universe, seedId: seedId === NO_SEED ? undefined : (seedId as SeedId), count: view.getUint16(COUNT_AT) })
   } catch (error) {
     if (error instanceof RangeError) return malformed(error.message)
     throw error

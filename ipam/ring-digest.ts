@@ -3,16 +3,16 @@
  * summary of up to 256 hashes, each of the runs in an equal part of the universe. Only the parts
  * that differ are sent. Of the retired names there is one hash: they change rarely.
  *
- *   summary: | head 16, as in ring-codec.ts | of the retired 8 | of a part 8 | of a part 8 | …
+ *   summary: | head, as in ring-codec.ts | of the retired 8 | of a part 8 | of a part 8 | …
  *            (a power of two of parts; without a ring the head alone)
  */
 import { createHash } from 'node:crypto'
-import type { Cidr } from '../mesh/base/address.ts'
 import { bytesEqual, concatBytes } from '../mesh/base/bytes.ts'
 import { err, ok, type Result } from '../mesh/base/result.ts'
 import type { GossipFault } from '../mesh/gossip.ts'
 import { entriesWithin, type Retirement, type Ring, type RingItem, type RingNews, ringNews } from './ring.ts'
 import { DELTA_ITEMS_MAX, DELTA_RETIRED_MAX, decodeHead, encodeDelta, encodeHead, RING_HEAD_BYTES, type RingHead } from './ring-codec.ts'
+import type { Universe } from './universe.ts'
 
 const HASH_BYTES = 8
 /** 2 KiB of summary. More would cost more in summaries than it spares in entries, for the rings we expect. */
@@ -21,11 +21,11 @@ const PARTS_MAX = 256
 const PART_ENTRIES = 8
 
 /** 16 bytes, equal exactly when the rings are (up to collisions). */
-export function ringDigest(universe: Cidr, ring: Ring | undefined): Uint8Array {
+export function ringDigest(universe: Universe, ring: Ring | undefined): Uint8Array {
   return hash(universe, ring, { items: ring?.entries ?? [], retired: ring === undefined ? [] : retiredOf(ring) }).subarray(0, 16)
 }
 
-export function ringSummary(universe: Cidr, ring: Ring | undefined): Uint8Array {
+export function ringSummary(universe: Universe, ring: Ring | undefined): Uint8Array {
   const head = encodeHead({ universe, seedId: ring?.seedId })
   if (ring === undefined) return head
   const count = Math.min(PARTS_MAX, 2 ** Math.ceil(Math.log2(Math.max(1, ring.entries.length / PART_ENTRIES))), ring.size)
@@ -54,7 +54,7 @@ export function decodeSummary(bytes: Uint8Array): Result<RingSummary, GossipFaul
 }
 
 /** Deltas with what our ring says of the parts that differ, and the retired names if those do; all when the other has none. */
-export function missingDeltas(universe: Cidr, ring: Ring, summary: RingSummary): readonly Uint8Array[] {
+export function missingDeltas(universe: Universe, ring: Ring, summary: RingSummary): readonly Uint8Array[] {
   const count = Math.min(Math.max(1, summary.hashes.length), ring.size)
   const items = parts(ring, count).flatMap((part, index) =>
     bytesEqual(partHash(universe, ring, part), summary.hashes[index] ?? new Uint8Array()) ? [] : part,
@@ -78,11 +78,11 @@ function parts(ring: Ring, count: number): readonly (readonly RingItem[])[] {
   return Array.from({ length: count }, (_, index) => entriesWithin(ring, { start: index * size, end: (index + 1) * size }))
 }
 
-function partHash(universe: Cidr, ring: Ring, items: readonly RingItem[]): Uint8Array {
+function partHash(universe: Universe, ring: Ring, items: readonly RingItem[]): Uint8Array {
   return hash(universe, ring, { items, retired: [] }).subarray(0, HASH_BYTES)
 }
 
-function retiredHash(universe: Cidr, ring: Ring): Uint8Array {
+function retiredHash(universe: Universe, ring: Ring): Uint8Array {
   return hash(universe, ring, { items: [], retired: retiredOf(ring) }).subarray(0, HASH_BYTES)
 }
 
@@ -91,7 +91,7 @@ function retiredOf(ring: Ring): readonly Retirement[] {
   return ringNews(ring).retired.toSorted((a, b) => (a.peer < b.peer ? -1 : 1))
 }
 
-function hash(universe: Cidr, ring: Ring | undefined, news: RingNews): Uint8Array {
+function hash(universe: Universe, ring: Ring | undefined, news: RingNews): Uint8Array {
   const hashed = createHash('sha256').update(encodeHead({ universe, seedId: ring?.seedId }))
   for (const chunk of chunksOf(news)) hashed.update(encodeDelta({ universe, seedId: ring?.seedId, ...chunk }))
   return hashed.digest()

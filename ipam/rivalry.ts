@@ -4,7 +4,6 @@
  * peer of the other one gathers the whole of the ring that stands, and takes it in place of its own in one
  * step. Its pods keep their addresses; `claims.ts` sees that they become its own again.
  */
-import { type Cidr, formatCidr } from '../mesh/base/address.ts'
 import { type Millis, type PeerName, seconds } from '../mesh/base/brand.ts'
 import type { Clock } from '../mesh/base/clock.ts'
 import { describeError, WeftError } from '../mesh/base/errors.ts'
@@ -16,10 +15,11 @@ import type { Disk } from './disk.ts'
 import { namesOf } from './names.ts'
 import { emptyRing, gapsOf, mergeRing, type Ring, type SeedId } from './ring.ts'
 import { encodeDelta, type RingDelta, type RingHead } from './ring-codec.ts'
+import { formatUniverse, type Universe } from './universe.ts'
 import { decodeVerdict, decodeVerdicts, encodeVerdict, encodeVerdicts, type Verdict, Verdicts } from './verdicts.ts'
 
 interface RivalryPorts {
-  readonly universe: Cidr
+  readonly universe: Universe
   readonly clock: Clock
   readonly log: Logger
   /** Where IPAM keeps its journal. */
@@ -74,9 +74,9 @@ export class Rivalry implements Disposable {
   }
 
   /** A ring of the same range that did not begin as ours did. */
-  isRival(theirs: RingHead): theirs is { readonly universe: Cidr; readonly seedId: SeedId } {
+  isRival(theirs: RingHead): theirs is { readonly universe: Universe; readonly seedId: SeedId } {
     const ours = this.#ports.ring()?.seedId
-    const isOurRange = formatCidr(theirs.universe) === formatCidr(this.#ports.universe)
+    const isOurRange = formatUniverse(theirs.universe) === formatUniverse(this.#ports.universe)
     return isOurRange && ours !== undefined && theirs.seedId !== undefined && theirs.seedId !== ours
   }
 
@@ -126,7 +126,7 @@ export class Rivalry implements Disposable {
     this.#gathered = mergeRing(known, delta).ring
     // Parts of it are of little use: they would cost the routes to all others.
     if (gapsOf(this.#gathered).length === 0 && this.#ports.adopt(this.#gathered)) {
-      this.#ports.log.info({ range: formatCidr(this.#ports.universe), reason: awaited }, 'ring given up for another one')
+      this.#ports.log.info({ range: formatUniverse(this.#ports.universe), reason: awaited }, 'ring given up for another one')
       this.#gathered = undefined
     }
     return true
@@ -136,7 +136,7 @@ export class Rivalry implements Disposable {
   receive(bytes: Uint8Array): Result<Merged, GossipFault> {
     const verdict = decodeVerdict(bytes)
     if (!verdict.ok) return verdict
-    const [range, ours] = [formatCidr(verdict.value.universe), formatCidr(this.#ports.universe)]
+    const [range, ours] = [formatUniverse(verdict.value.universe), formatUniverse(this.#ports.universe)]
     if (range !== ours) return err({ code: 'foreign', detail: `a verdict on rings of the range ${range}; ours is ${ours}` })
     const added = this.#verdicts.add(verdict.value)
     if (added === 'full') return err({ code: 'limit', detail: 'too many verdicts on rings' })

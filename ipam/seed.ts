@@ -4,10 +4,11 @@
  * something else may name it: a `SeedSource`. Everybody else waits to hear of a ring.
  */
 import { createHash } from 'node:crypto'
-import { type Cidr, cidrSize, formatCidr } from '../mesh/base/address.ts'
+import { cidrSize } from '../mesh/base/address.ts'
 import { isPeerName, type PeerName } from '../mesh/base/brand.ts'
 import { WeftError } from '../mesh/base/errors.ts'
 import { emptyRing, mergeRing, type Ring, type RingItem, type SeedId } from './ring.ts'
+import { formatUniverse, type Universe } from './universe.ts'
 
 /** What the ring begins with, should this peer have none on disk. */
 export type IpamInit =
@@ -76,14 +77,14 @@ function seedName(word: string, self: PeerName): PeerName {
 }
 
 /** The first ring: the universe halved again and again among the sorted peers. Peers beyond its size get nothing. */
-export function seedRing(universe: Cidr, peers: readonly PeerName[]): Ring {
+export function seedRing(universe: Universe, peers: readonly PeerName[]): Ring {
   const size = cidrSize(universe)
   const empty = emptyRing(seedIdOf(universe, peers), size)
   return mergeRing(empty, { items: share(0, size, [...peers].sort()), retired: [] }).ring
 }
 
-export function seedIdOf(universe: Cidr, peers: readonly PeerName[]): SeedId {
-  const text = `${formatCidr(universe)} ${[...peers].sort().join(',')}`
+export function seedIdOf(universe: Universe, peers: readonly PeerName[]): SeedId {
+  const text = `${formatUniverse(universe)} ${[...peers].sort().join(',')}`
   return createHash('sha256').update(text).digest('hex').slice(0, 16) as SeedId
 }
 

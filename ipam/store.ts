@@ -8,7 +8,6 @@
  * After a failed write nobody knows how the file ends. So nothing more is appended to it: the next
  * change first writes the whole state anew. Until that succeeds every change fails, with its reason.
  */
-import { formatCidr } from '../mesh/base/address.ts'
 import { concatBytes } from '../mesh/base/bytes.ts'
 import { describeError, errnoCode, WeftError } from '../mesh/base/errors.ts'
 import { err, ok, type Result, unreachable } from '../mesh/base/result.ts'
@@ -22,6 +21,7 @@ import {
   type JournalRecord,
   scanJournal,
 } from './journal.ts'
+import { formatUniverse, universeSetting } from './universe.ts'
 
 /** A change could not be written, and did not happen. */
 export interface StoreError {
@@ -219,10 +219,10 @@ function checkHead(head: JournalHead, wanted: JournalHeader, path: string): void
           hint: `restore the identity key of ${peer}, or ${away}`,
         })
       }
-      const [theirs, ours] = [formatCidr(universe), formatCidr(wanted.universe)]
+      const [theirs, ours] = [formatUniverse(universe), formatUniverse(wanted.universe)]
       if (theirs !== ours) {
         throw new WeftError('STATE', `${path} is of the range ${theirs}; we are to use ${ours}`, {
-          hint: `configure ${theirs} again, or ${away}`,
+          hint: `configure the range ${universeSetting(universe)} again, or ${away}`,
         })
       }
     }

@@ -12,7 +12,6 @@
  * An array's first byte is 0x90 or more; what else is said about space begins with a smaller one.
  */
 import { crc32 } from 'node:zlib'
-import { type Cidr, formatCidr } from '../mesh/base/address.ts'
 import { isPeerName, type PeerName } from '../mesh/base/brand.ts'
 import { concatBytes } from '../mesh/base/bytes.ts'
 import { err, ok, type Result, unreachable } from '../mesh/base/result.ts'
@@ -20,11 +19,12 @@ import { decodeWire, describeWire, encodeWire, type WireValue } from '../mesh/ba
 import type { GossipFault } from '../mesh/gossip.ts'
 import { type Ballot, type PaxosMessage, type Proposal, ROUND_MAX, type Seeds, type Vote } from './paxos.ts'
 import { SEEDS_MAX } from './seed.ts'
+import { formatUniverse, type Universe } from './universe.ts'
 
 /** Who votes about what: only votes about the same count together. */
 export interface Poll {
   readonly voters: number
-  readonly universe: Cidr
+  readonly universe: Universe
 }
 
 export type BootstrapMessage =
@@ -43,7 +43,7 @@ export function isBootstrapMessage(bytes: Uint8Array): boolean {
 
 export function encodeBootstrap({ voters, universe }: Poll, message: BootstrapMessage): Uint8Array {
   const ballot = message.kind === 'accept' ? message.proposal.ballot : message.ballot
-  return encodeWire([Kind[message.kind], voters, formatCidr(universe), ballot.round, ballot.proposer, ...rest(message)])
+  return encodeWire([Kind[message.kind], voters, formatUniverse(universe), ballot.round, ballot.proposer, ...rest(message)])
 }
 
 function rest(message: BootstrapMessage): readonly WireValue[] {
@@ -113,11 +113,11 @@ function readMessage(kind: WireValue, ballot: Ballot, more: readonly WireValue[]
 }
 
 /** The file of an acceptor. */
-export function encodeVote(self: PeerName, universe: Cidr, { promised, accepted }: Vote): Uint8Array {
+export function encodeVote(self: PeerName, universe: Universe, { promised, accepted }: Vote): Uint8Array {
   const body = encodeWire([
     FORMAT,
     self,
-    formatCidr(universe),
+    formatUniverse(universe),
     promised?.round,
     promised?.proposer,
     accepted?.ballot.round,
@@ -130,7 +130,7 @@ export function encodeVote(self: PeerName, universe: Cidr, { promised, accepted 
 }
 
 /** The error says what is wrong with the file, in a few words. */
-export function decodeVote(self: PeerName, universe: Cidr, bytes: Uint8Array): Result<Vote, string> {
+export function decodeVote(self: PeerName, universe: Universe, bytes: Uint8Array): Result<Vote, string> {
   if (bytes.length < CRC_BYTES) return err('is cut short')
   const body = bytes.subarray(CRC_BYTES)
   if (crc32(body) !== new DataView(bytes.buffer, bytes.byteOffset).getUint32(0)) return err('is damaged')
@@ -138,7 +138,7 @@ export function decodeVote(self: PeerName, universe: Cidr, bytes: Uint8Array): R
   if (!(decoded.ok && Array.isArray(decoded.value))) return err('is damaged')
   const [format, peer, range, round, proposer, acceptedRound, acceptedProposer, seeds] = decoded.value as readonly WireValue[]
   if (format !== FORMAT) return err(`is of format ${describeWire(format)}; this version knows ${FORMAT}`)
-  if (peer !== self || range !== formatCidr(universe)) return err('is of another peer or range')
+  if (peer !== self || range !== formatUniverse(universe)) return err('is of another peer or range')
   const promised = readBallot(round, proposer)
   const accepted = readProposal(acceptedRound, acceptedProposer, seeds)
   if ((promised === undefined) !== (round === undefined) || (accepted === undefined) !== (seeds === undefined)) return err('is damaged')

@@ -9,6 +9,7 @@ import type { SeedId } from '../ipam/ring.ts'
 import { type Cidr, cidrContains, cidrSize, formatCidr, formatIpv4, type Ipv4, rangeToCidrs } from '../mesh/base/address.ts'
 import { millis, type PeerName, seconds } from '../mesh/base/brand.ts'
 import { deadline, sleep } from '../mesh/base/clock.ts'
+import { isIpv4 } from '../mesh/base/ip.ts'
 import type { Logger } from '../mesh/base/log.ts'
 import { err, ok, type Result } from '../mesh/base/result.ts'
 import type { Mesh } from '../mesh/mesh.ts'
@@ -178,10 +179,10 @@ async function listAttachments({ netlink, ipam, universe, hostAttachment }: Kern
   const vxlan = links.value.find(({ name }) => name === VXLAN_LINK)
   const addresses = vxlan === undefined ? ok([]) : await listAddresses(netlink, vxlan.index)
   if (!addresses.ok) return err(addresses.error)
-  const own = addresses.value.find(({ address }) => cidrContains(universe, address))
+  const own = addresses.value.flatMap(({ address }) => (isIpv4(address) && cidrContains(universe, address) ? [address] : [])).at(0)
   // Before the first pass there is no device, and one of an earlier life of this machine may have been another peer's.
   const isOurs = ipam.lookup(hostAttachment) !== undefined || ipam.status().doubt !== undefined
-  if (isOurs) attachments.set(hostAttachment, own?.address)
+  if (isOurs) attachments.set(hostAttachment, own)
   return ok(attachments)
 }
 

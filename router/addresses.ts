@@ -1,7 +1,7 @@
 /** What this node tells its peers about where it is: the IPv4 address that pods' packets use and, for the mesh, the IPv6 address beside it. */
 import type { NetworkInterfaceInfo } from 'node:os'
 import type { Ipv4 } from '../mesh/base/address.ts'
-import { type Ip, ipv6Bytes, isIpv4, parseIp } from '../mesh/base/ip.ts'
+import { type Ip, isGlobal, parseIp } from '../mesh/base/ip.ts'
 
 type Interfaces = Readonly<Record<string, readonly Pick<NetworkInterfaceInfo, 'address' | 'family'>[] | undefined>>
 
@@ -11,13 +11,6 @@ export function advertisedAddresses(underlay: Ipv4, interfaces: Interfaces): rea
   const beside = lists.find((addresses) => addresses.includes(underlay)) ?? []
   const global = beside.find((address) => address !== undefined && isGlobal(address))
   return global === undefined ? [underlay] : [underlay, global]
-}
-
-/** Of 2000::/3 (the internet, RFC 4291) or fc00::/7 (one's own networks, RFC 4193). */
-function isGlobal(address: Ip): boolean {
-  if (isIpv4(address)) return false
-  const [first = 0] = ipv6Bytes(address)
-  return first >> 5 === 1 || first >> 1 === 0xfc >> 1
 }
 
 /** Undefined when it is link-local. */

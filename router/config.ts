@@ -1,8 +1,10 @@
 /** The configuration of a router: one table of options, read once, checked, frozen. `weft run --help` is made of it. */
 import { hostname } from 'node:os'
 import { resolve } from 'node:path'
+import { defaultRange6, rangeFault6, type Universe } from '../ipam/universe.ts'
 import { type Cidr, type Ipv4, parseCidr, parseIpv4 } from '../mesh/base/address.ts'
 import { WeftError } from '../mesh/base/errors.ts'
+import { type Cidr6, parseCidr6 } from '../mesh/base/prefix.ts'
 import { DEFAULT_RUN_DIRECTORY, DEFAULT_STATE_DIRECTORY } from './cli/paths.ts'
 
 const LOG_LEVELS = ['debug', 'info', 'warn', 'error'] as const
@@ -22,7 +24,7 @@ export interface Config {
   /** There is no secret. */
   readonly open: boolean
   readonly port: number
-  readonly universe: Cidr
+  readonly universe: Universe
   /** How the ring begins: see `parseIpamInit`. */
   readonly ipamInit: string
   /** The underlay address that peers use; undefined = found out. */
@@ -33,6 +35,13 @@ export interface Config {
   readonly tlsAuthorities: string | undefined
   readonly logLevel: LogLevel
 }
+
+/** What a person says of the addresses of pods: `derived` from the id of the cluster when nothing is said of IPv6. */
+interface Ranges extends Cidr {
+  readonly v6: Cidr6 | 'derived' | 'none'
+}
+
+type Options = Omit<Config, 'universe'> & { readonly universe: Ranges }
 
 interface OptionRow<T> {
   /** As commander takes it. */
@@ -57,7 +66,7 @@ const MTU_BYTES_MAX = 65_535
 
 const PRINTABLE = /^[\x21-\x7e]{1,63}$/
 
-export const OPTIONS: { readonly [K in keyof Config]: OptionRow<Config[K]> } = {
+export const OPTIONS: { readonly [K in keyof Options]: OptionRow<Options[K]> } = {
   stateDirectory: {
     flags: '--state-dir <dir>',
     description: 'identity, addresses, known peers: keep it across reboots',
@@ -118,12 +127,13 @@ export const OPTIONS: { readonly [K in keyof Config]: OptionRow<Config[K]> } = {
     parse: (text) => wholeNumber(text, 1, 65_535),
   },
   universe: {
-    flags: '--ipalloc-range <cidr>',
-    description: 'the addresses of all pods of the cluster',
+    flags: '--ipalloc-range <cidr,cidr6>',
+    description:
+      'the addresses of all pods of the cluster, the same on each node: a range of IPv4 and, after a comma, one of IPv6 of at least as many addresses, or `none`',
     env: 'IPALLOC_RANGE',
-    fallback: () => parseCidr('10.32.0.0/12'),
-    fallbackText: '10.32.0.0/12',
-    parse: parseUniverse,
+    fallback: () => parseRanges('10.32.0.0/12'),
+    fallbackText: '10.32.0.0/12, and a /64 under fd00::/8 made from the id of the cluster',
+    parse: parseRanges,
   },
   ipamInit: {
     flags: '--ipam-init <how>',
@@ -172,8 +182,8 @@ export function parseConfig(
   given: Readonly<Partial<Record<keyof Config, string>>>,
   env: Readonly<Record<string, string | undefined>>,
 ): Config {
-  const read = <K extends keyof Config>(key: K): Config[K] => {
-    const row: OptionRow<Config[K]> = OPTIONS[key]
+  const read = <K extends keyof Options>(key: K): Options[K] => {
+    const row: OptionRow<Options[K]> = OPTIONS[key]
     const fromEnv = row.env === undefined ? undefined : env[row.env]
     const text = given[key] ?? (fromEnv === '' ? undefined : fromEnv)
     if (text === undefined) return row.fallback()
@@ -191,17 +201,18 @@ export function parseConfig(
     const flags = sources.map((key) => OPTIONS[key].flags.replace(/ .*/, ''))
     throw new WeftError('USAGE', `${flags.join(' and ')} exclude each other`, { hint: 'see `weft run --help`' })
   }
+  const cluster = read('cluster')
   return Object.freeze({
     stateDirectory: read('stateDirectory'),
     runDirectory: read('runDirectory'),
     nickname: read('nickname'),
-    cluster: read('cluster'),
+    cluster,
     zone: read('zone'),
     secretFile: read('secretFile'),
     passphraseFile: read('passphraseFile'),
     open: read('open'),
     port: read('port'),
-    universe: read('universe'),
+    universe: universeOf(read('universe'), cluster),
     ipamInit: read('ipamInit'),
     advertise: read('advertise'),
     mtuBytes: read('mtuBytes'),
@@ -210,12 +221,24 @@ export function parseConfig(
   })
 }
 
-function parseUniverse(text: string): Cidr {
-  const parsed = parseCidr(text)
-  if (parsed.length < RANGE_LENGTH_MIN || parsed.length > RANGE_LENGTH_MAX) {
-    throw new RangeError(`a cluster range is a /${RANGE_LENGTH_MIN} to a /${RANGE_LENGTH_MAX}, not ${text}`)
+function parseRanges(text: string): Ranges {
+  const [first = '', second, more] = text.split(',')
+  const v4 = parseCidr(first)
+  if (v4.length < RANGE_LENGTH_MIN || v4.length > RANGE_LENGTH_MAX) {
+    throw new RangeError(`a cluster range is a /${RANGE_LENGTH_MIN} to a /${RANGE_LENGTH_MAX}, not ${first}`)
   }
-  return parsed
+  if (more !== undefined) throw new RangeError(`not one range of each family: ${JSON.stringify(text)}`)
+  if (second === undefined) return { ...v4, v6: 'derived' }
+  if (second === 'none') return { ...v4, v6: 'none' }
+  const v6 = parseCidr6(second)
+  const fault = rangeFault6(v4, v6)
+  if (fault !== undefined) throw new RangeError(fault)
+  return { ...v4, v6 }
+}
+
+function universeOf({ v6, ...v4 }: Ranges, cluster: string): Universe {
+  if (v6 === 'none') return v4
+  return { ...v4, v6: v6 === 'derived' ? defaultRange6(cluster) : v6 }
 }
 
 function wholeNumber(text: string, min: number, max: number): number {

@@ -237,6 +237,7 @@ async function serve(parts: Parts, stack: AsyncDisposableStack): Promise<void> {
     clock,
     mtuBytes: () => datapath.podMtuBytes,
     hostAddress: () => datapath.hostAddress,
+    universe: () => datapath.universe,
     unavailable: () => (waitingFor().length === 0 ? undefined : `the router waits for ${waitingFor().join(', ')}`),
   })
   stack.use(
@@ -253,7 +254,7 @@ async function serve(parts: Parts, stack: AsyncDisposableStack): Promise<void> {
     waitingFor: waitingFor(),
     version: VERSION,
     router: routerReport(mesh, { keyring: keys.keyring, isOpen, former }),
-    ipam: ipamReport(ipam, mesh),
+    ipam: ipamReport(ipam, mesh, config.universe),
     datapath: datapath.report(),
   })
   const forget = (texts: readonly string[]): readonly string[] => forgetTargets(mesh, texts)

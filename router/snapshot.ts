@@ -2,9 +2,11 @@
 
 import type { BootstrapStatus } from '../ipam/bootstrap.ts'
 import type { Ipam } from '../ipam/ipam.ts'
+import { address6, type Universe } from '../ipam/universe.ts'
 import { formatIpv4 } from '../mesh/base/address.ts'
 import type { PeerName } from '../mesh/base/brand.ts'
 import { formatIp } from '../mesh/base/ip.ts'
+import { formatPrefix } from '../mesh/base/prefix.ts'
 import { formatEndpoint, formatTarget } from '../mesh/endpoint.ts'
 import type { Liveness } from '../mesh/liveness.ts'
 import type { Mesh } from '../mesh/mesh.ts'
@@ -75,7 +77,7 @@ function peerReport(record: PeerRecord, state: Liveness, nicknames: ReadonlyMap<
   }
 }
 
-export function ipamReport(ipam: Ipam, mesh: Mesh): IpamReport {
+export function ipamReport(ipam: Ipam, mesh: Mesh, universe: Universe): IpamReport {
   const status = ipam.status()
   const nicknames = nicknamesOf(mesh)
   const total = status.owners.reduce((sum, owner) => sum + owner.addresses, 0)
@@ -88,6 +90,7 @@ export function ipamReport(ipam: Ipam, mesh: Mesh): IpamReport {
     notices: status.notices,
     ready: ipam.ranges().length > 0 && status.retiredBy === undefined,
     range: status.range,
+    ...(universe.v6 === undefined ? {} : { range6: formatPrefix(universe.v6) }),
     rangeSize: status.rangeAddresses,
     activeIps: status.activeAddresses,
     owners: status.owners.map(({ peer, addresses, active, isRetired }) => ({
@@ -100,7 +103,10 @@ export function ipamReport(ipam: Ipam, mesh: Mesh): IpamReport {
       ...(active === undefined ? {} : { active }),
     })),
     entries: status.entries.map(({ peer, ...entry }) => ({ ...entry, peer: peer ?? '' })),
-    allocations: [...ipam.allocations()].map(([attachment, address]) => ({ attachment, address: formatIpv4(address) })),
+    allocations: [...ipam.allocations()].map(([attachment, address]) => {
+      const other = address6(universe, address)
+      return { attachment, address: formatIpv4(address), ...(other === undefined ? {} : { address6: other }) }
+    }),
     pending: status.pending,
     ...(status.journalFault === undefined ? {} : { journalFault: status.journalFault }),
     ...(status.doubt === undefined ? {} : { doubt: status.doubt }),

@@ -1,7 +1,8 @@
 /**
  * IP addresses of both families, as the mesh names them. An IPv4 address is a number, an IPv6 address is its text of
  * RFC 5952, so that either can be compared and be a key as it stands. One address has one form: IPv4 inside IPv6
- * (::ffff:a.b.c.d) is IPv4. Link-local addresses are refused: without the name of a link they lead nowhere.
+ * (::ffff:a.b.c.d) is IPv4. Link-local addresses are refused: without the name of a link they lead nowhere. Where there
+ * is a link, as in the kernel's tables, `ipv6OnLink` takes them.
  */
 import { formatIpv4, type Ipv4, ipv4FromBytes, parseIpv4 } from './address.ts'
 import type { Brand } from './brand.ts'
@@ -26,8 +27,22 @@ export function parseIp(text: string): Ip {
   return text.includes(':') ? fromGroups(parseGroups(text), text) : parseIpv4(text)
 }
 
+/** @throws {RangeError} when `text` is no address of IPv6, or a link-local one. */
+export function parseIpv6(text: string): Ipv6 {
+  const address = parseIp(text)
+  if (isIpv4(address)) throw new RangeError(`not an IPv6 address: ${JSON.stringify(text)}`)
+  return address
+}
+
 export function formatIp(address: Ip): string {
   return isIpv4(address) ? formatIpv4(address) : address
+}
+
+/** Of 2000::/3 (the internet, RFC 4291) or fc00::/7 (one's own networks, RFC 4193). */
+export function isGlobal(address: Ip): boolean {
+  if (isIpv4(address)) return false
+  const [first = 0] = ipv6Bytes(address)
+  return first >> 5 === 1 || first >> 1 === 0xfc >> 1
 }
 
 /** Network byte order. */
@@ -37,12 +52,21 @@ export function ipv6Bytes(address: Ipv6): Uint8Array {
 
 /** @throws {RangeError} when it is not 16 bytes long, IPv4 or link-local. */
 export function ipv6FromBytes(bytes: Uint8Array): Ipv6 {
-  if (bytes.length !== IPV6_BYTES) throw new RangeError(`an IPv6 address has ${IPV6_BYTES} bytes, not ${bytes.length}`)
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-  const groups = Array.from({ length: GROUPS }, (_, index) => view.getUint16(2 * index))
+  const groups = groupsIn(bytes)
   const address = fromGroups(groups, formatGroups(groups))
   if (isIpv4(address)) throw new RangeError(`not an IPv6 address: ${formatIpv4(address)}`)
   return address
+}
+
+/** Any address of IPv6, link-local and IPv4-mapped ones too: what the kernel has on its links. @throws {RangeError} when it is not 16 bytes long. */
+export function ipv6OnLink(bytes: Uint8Array): Ipv6 {
+  return formatGroups(groupsIn(bytes)) as Ipv6
+}
+
+function groupsIn(bytes: Uint8Array): readonly number[] {
+  if (bytes.length !== IPV6_BYTES) throw new RangeError(`an IPv6 address has ${IPV6_BYTES} bytes, not ${bytes.length}`)
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  return Array.from({ length: GROUPS }, (_, index) => view.getUint16(2 * index))
 }
 
 /** What one host or site has all of: an IPv4 address itself, the first address of an IPv6 address's /64. */

@@ -111,6 +111,8 @@ export interface IpamReport {
   readonly notices: readonly string[]
   readonly ready: boolean
   readonly range: string
+  /** The range of IPv6 beside it, where there is one: an address has the same place in both. */
+  readonly range6?: string
   readonly rangeSize: number
   readonly activeIps: number
   readonly owners: readonly OwnerReport[]
@@ -122,7 +124,8 @@ export interface IpamReport {
     readonly version: number
     readonly epoch: number
   }[]
-  readonly allocations: readonly { readonly attachment: string; readonly address: string }[]
+  /** `address6` is reserved with `address`; a pod that was made where there was no IPv6 does not use it. */
+  readonly allocations: readonly { readonly attachment: string; readonly address: string; readonly address6?: string }[]
   /** Attachments that wait for an address. */
   readonly pending: readonly string[]
   /** Why nothing can be written to the journal, while that is so. */
@@ -143,6 +146,10 @@ export interface DatapathReport {
   readonly podMtuBytes: number
   /** Our address in the cluster range, from which the host itself talks to pods. */
   readonly hostAddress?: string
+  /** Its IPv6 address, where pods get IPv6. */
+  readonly hostAddress6?: string
+  /** Why pods of this node get no IPv6, although the cluster has a range of it. */
+  readonly ipv6Fault?: string
   readonly routesWanted: number
   /** Of those, how many the kernel had when we last looked. */
   readonly routesPresent: number

@@ -64,6 +64,7 @@ export function renderStatus(snapshot: Snapshot): string {
       ...(ipam.waiting === undefined ? [] : [['Reason', ipam.waiting] as const]),
       ['Bootstrap', bootstrapText(ipam.bootstrap)],
       ['Range', ipam.range],
+      ...(ipam.range6 === undefined ? [] : [['Range6', ipam.range6] as const]),
       ['DefaultSubnet', ipam.range],
       ...ipam.notices.map((notice) => ['Notice', notice] as const),
       ...(ipam.journalFault === undefined ? [] : [['Journal', ipam.journalFault] as const]),
@@ -76,7 +77,10 @@ export function renderStatus(snapshot: Snapshot): string {
       ['MTU', `${datapath.podMtuBytes} for pods, ${datapath.underlayMtuBytes} underneath`],
       ['Routes', `${datapath.routesPresent} of ${datapath.routesWanted} present, ${datapath.repairs} repaired`],
       ['Pods', String(datapath.pods)],
-      ...(datapath.hostAddress === undefined ? [] : [['HostAddress', datapath.hostAddress] as const]),
+      ...(datapath.hostAddress === undefined
+        ? []
+        : [['HostAddress', [datapath.hostAddress, datapath.hostAddress6].filter(Boolean).join(', ')] as const]),
+      ...(datapath.ipv6Fault === undefined ? [] : [['IPv6', `none for pods: ${datapath.ipv6Fault}`] as const]),
       ...(datapath.error === undefined ? [] : [['Error', datapath.error] as const]),
     ]),
   ]

@@ -3,6 +3,7 @@
  * whenever something changed — what we want, or, by somebody else's hand, what is there.
  */
 
+import { address6, type Universe } from '../../ipam/universe.ts'
 import { formatIpv4, type Ipv4, type Range } from '../../mesh/base/address.ts'
 import { type Millis, millis, seconds } from '../../mesh/base/brand.ts'
 import type { Clock } from '../../mesh/base/clock.ts'
@@ -15,6 +16,7 @@ import type { Netlink } from '../kernel/netlink.ts'
 import { writeSysctl } from '../kernel/sysctl.ts'
 import { podMtuBytes } from './fib.ts'
 import { Filter } from './filter.ts'
+import { IPV6_MTU_BYTES_MIN, prepareIpv6, refuseRouters } from './ipv6.ts'
 import { ROUTE_PROTOCOL, VXLAN_LINK, VXLAN_PORT } from './names.ts'
 import { type Passed, type PassInput, pass } from './pass.ts'
 import type { Underlay } from './underlay.ts'
@@ -45,6 +47,8 @@ export class Datapath implements AsyncDisposable {
   readonly #monitor: Monitor
   #last: Passed | undefined
   #error: string | undefined
+  /** Why pods get no IPv6 here, although the cluster has some. */
+  #ipv6Fault: string | undefined
   #repairs = 0
   #running: Promise<void> | undefined
   #dirty = false
@@ -88,6 +92,11 @@ export class Datapath implements AsyncDisposable {
     return this.#last?.hostAddress
   }
 
+  /** What pods get their addresses from here: without IPv6 while this node cannot carry it. */
+  get universe(): Universe {
+    return this.#last?.universe ?? { ...this.#options.wants().universe, v6: undefined }
+  }
+
   get podMtuBytes(): number {
     return podMtuBytes(this.#last?.underlay.mtuBytes ?? 0)
   }
@@ -100,6 +109,7 @@ export class Datapath implements AsyncDisposable {
   report(): DatapathReport {
     const last = this.#last
     const hostAddress = this.hostAddress
+    const hostAddress6 = hostAddress === undefined ? undefined : address6(this.universe, hostAddress)
     return {
       link: VXLAN_LINK,
       port: VXLAN_PORT,
@@ -107,6 +117,8 @@ export class Datapath implements AsyncDisposable {
       underlayMtuBytes: last?.underlay.mtuBytes ?? 0,
       podMtuBytes: this.podMtuBytes,
       ...(hostAddress === undefined ? {} : { hostAddress: formatIpv4(hostAddress) }),
+      ...(hostAddress6 === undefined ? {} : { hostAddress6 }),
+      ...(this.#ipv6Fault === undefined ? {} : { ipv6Fault: this.#ipv6Fault }),
       routesWanted: last?.routesWanted ?? 0,
       routesPresent: last?.changes.routesPresent ?? 0,
       repairs: this.#repairs,
@@ -160,7 +172,9 @@ export class Datapath implements AsyncDisposable {
 
   async #pass(): Promise<void> {
     const { clock, netlink, wants, peers, log } = this.#options
-    const input = wants()
+    const wanted = wants()
+    const nodeFault = wanted.universe.v6 === undefined ? undefined : await prepareIpv6()
+    const input = nodeFault === undefined ? wanted : { ...wanted, universe: { ...wanted.universe, v6: undefined } }
     const verify = clock.now() >= this.#verifyAt
     const filtered = await this.#filter.ensure({ universe: input.universe, peers: peers(), own: ownRanges(input) }, verify)
     if (!filtered.ok) return this.#fail(`nft: ${filtered.error.message}`)
@@ -168,7 +182,13 @@ export class Datapath implements AsyncDisposable {
     if (filtered.value.repaired) this.#noteRepairs(1, 'the filter')
     const passed = await pass(netlink, input)
     if (!passed.ok) return this.#fail(passed.error)
-    const { changes, underlay } = passed.value
+    const { changes, underlay, links } = passed.value
+    const tooNarrow = input.universe.v6 !== undefined && passed.value.universe.v6 === undefined
+    this.#noteIpv6(
+      nodeFault ?? (tooNarrow ? `it needs an MTU of ${IPV6_MTU_BYTES_MIN}, and pods have ${podMtuBytes(underlay.mtuBytes)}` : undefined),
+    )
+    const fresh = [...links].filter(([index]) => this.#last?.links.has(index) !== true)
+    if (input.universe.v6 !== undefined) await Promise.all(fresh.map(([, name]) => refuseRouters(name)))
     const earlier = this.#last?.changes.wanted
     this.#noteRepairs(changes.added.filter((key) => earlier?.has(key)).length, 'routes, neighbours or addresses')
     const before = this.#last?.underlay
@@ -185,6 +205,13 @@ export class Datapath implements AsyncDisposable {
   #fail(reason: string): void {
     if (this.#error !== reason) this.#options.log.warn({ reason }, 'the kernel is not as wanted; trying again')
     this.#error = reason
+  }
+
+  #noteIpv6(fault: string | undefined): void {
+    if (fault === this.#ipv6Fault) return
+    this.#ipv6Fault = fault
+    if (fault === undefined) this.#options.log.info({}, 'pods of this node get IPv6 from now on')
+    else this.#options.log.warn({ reason: fault }, 'pods of this node get no IPv6; they get IPv4 as ever')
   }
 
   #noteRepairs(count: number, what: string): void {

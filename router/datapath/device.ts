@@ -13,6 +13,8 @@ export interface DeviceWants {
   readonly local: Ipv4
   readonly mac: Mac
   readonly mtuBytes: number
+  /** The kernel has IPv6, and is to have nothing of it on the device but what we put there. */
+  readonly hasIpv6: boolean
 }
 
 const ENODEV = 19
@@ -36,10 +38,16 @@ function isOurs({ details }: Link, local: Ipv4): boolean {
   return details.kind === 'vxlan' && details.id === VXLAN_ID && details.port === VXLAN_PORT && details.local === local && !details.learning
 }
 
-async function create(netlink: Netlink, { local, ...wants }: DeviceWants): Promise<Result<number, KernelError>> {
-  const added = await addVxlan(netlink, { name: VXLAN_LINK, port: VXLAN_PORT, network: { id: VXLAN_ID, local }, up: true, ...wants })
+async function create(netlink: Netlink, { local, hasIpv6, ...wants }: DeviceWants): Promise<Result<number, KernelError>> {
+  const added = await addVxlan(netlink, { name: VXLAN_LINK, port: VXLAN_PORT, network: { id: VXLAN_ID, local }, up: !hasIpv6, ...wants })
   if (!added.ok) return added
   const found = await getLink(netlink, VXLAN_LINK)
   if (!found.ok) return found
-  return found.value === undefined ? err(kernelError(`ip link show dev ${VXLAN_LINK}`, ENODEV)) : ok(found.value.index)
+  if (found.value === undefined) return err(kernelError(`ip link show dev ${VXLAN_LINK}`, ENODEV))
+  const { index } = found.value
+  for (const change of hasIpv6 ? [{ linkLocal: false }, { up: true }] : []) {
+    const changed = await setLink(netlink, index, change)
+    if (!changed.ok) return changed
+  }
+  return ok(index)
 }

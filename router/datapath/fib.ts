@@ -2,6 +2,7 @@
  * The FIB: which addresses are reached how, as a pure function of the ring, the peers' records and
  * the local pods. Nothing here knows how the kernel is told; `vxlan.ts` and `reconciler.ts` do that.
  */
+import type { Universe } from '../../ipam/universe.ts'
 import { type Cidr, type Ipv4, type Range, rangeToCidrs } from '../../mesh/base/address.ts'
 import type { PeerName } from '../../mesh/base/brand.ts'
 
@@ -16,7 +17,7 @@ export interface Destination {
 
 export interface FibInput {
   readonly self: PeerName
-  readonly universe: Cidr
+  readonly universe: Universe
   /** Who owns which addresses, in order, as the ring says. */
   readonly ranges: readonly { readonly owner: PeerName; readonly range: Range }[]
   readonly destinations: ReadonlyMap<PeerName, Destination>
@@ -37,7 +38,7 @@ export interface Fib {
   /** Every peer that carries a prefix, once. */
   readonly next: readonly Destination[]
   /** Addresses of the cluster that no known peer can be asked for: answered with "unreachable", never sent elsewhere. */
-  readonly universe: Cidr
+  readonly universe: Universe
   /** Owners of which no record is known: their prefixes have no route. */
   readonly unknown: readonly PeerName[]
 }

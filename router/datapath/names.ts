@@ -2,7 +2,8 @@
 import { createHash } from 'node:crypto'
 import { type Ipv4, ipv4Bytes, parseIpv4 } from '../../mesh/base/address.ts'
 import type { PeerName } from '../../mesh/base/brand.ts'
-import { toHex } from '../../mesh/base/bytes.ts'
+import { fromHex, toHex } from '../../mesh/base/bytes.ts'
+import { type Ipv6, ipv6OnLink } from '../../mesh/base/ip.ts'
 import { type Mac, parseMac } from '../kernel/mac.ts'
 
 /** The one VXLAN device of a node. */
@@ -22,6 +23,9 @@ export const POD_LINK_PREFIX = 'wpod'
 
 /** The gateway of every pod: link-local, on no interface, known to the pod by a permanent neighbour entry. */
 export const POD_GATEWAY: Ipv4 = parseIpv4('169.254.1.1')
+
+/** The gateway of every pod for IPv6, fe80::1: link-local, on no interface, known to the pod by a permanent neighbour entry. */
+export const POD_GATEWAY6: Ipv6 = ipv6OnLink(fromHex('fe800000000000000000000000000001'))
 
 /** The hardware address of the host's end of every pod link; each link is a segment of its own, so that one serves all. */
 export const POD_GATEWAY_MAC: Mac = parseMac('02:77:65:66:74:01')
@@ -44,6 +48,11 @@ export function podMac(address: Ipv4): Mac {
  */
 export function vxlanMac(peer: PeerName): Mac {
   return parseMac(`02:${colons(peer.slice(0, 10))}`)
+}
+
+/** What IPv6 routes to a peer name as their gateway: the link-local address whose interface identifier is the peer's name. */
+export function vxlanGateway6(peer: PeerName): Ipv6 {
+  return ipv6OnLink(fromHex(`fe80000000000000${peer}`))
 }
 
 function colons(hex: string): string {

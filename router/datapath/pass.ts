@@ -2,8 +2,10 @@
 
 import type { AttachmentKey } from '../../ipam/attachment.ts'
 import type { OwnedRange } from '../../ipam/ipam.ts'
-import { type Cidr, type Ipv4, parseIpv4 } from '../../mesh/base/address.ts'
+import type { Universe } from '../../ipam/universe.ts'
+import { type Ipv4, parseIpv4 } from '../../mesh/base/address.ts'
 import type { PeerName } from '../../mesh/base/brand.ts'
+import { isIpv4 } from '../../mesh/base/ip.ts'
 import { err, ok, type Result } from '../../mesh/base/result.ts'
 import { listAddresses } from '../kernel/addr.ts'
 import { describeKernelError, type KernelError } from '../kernel/kernel-error.ts'
@@ -12,7 +14,8 @@ import type { Netlink } from '../kernel/netlink.ts'
 import { getRoute } from '../kernel/route.ts'
 import { ensureVxlan } from './device.ts'
 import { computeFib, type Destination, podMtuBytes } from './fib.ts'
-import { vxlanMac } from './names.ts'
+import { IPV6_MTU_BYTES_MIN } from './ipv6.ts'
+import { VXLAN_LINK, vxlanMac } from './names.ts'
 import { localPods, podLinks } from './pod-links.ts'
 import { listAll, type Reconciled, reconcile } from './reconcile.ts'
 import { chooseUnderlay, type Underlay } from './underlay.ts'
@@ -21,7 +24,7 @@ import { computeWants } from './wants.ts'
 /** What a router wants of its data path, apart from what the kernel itself says. */
 export interface PassInput {
   readonly self: PeerName
-  readonly universe: Cidr
+  readonly universe: Universe
   /** Given by configuration. */
   readonly advertise: Ipv4 | undefined
   readonly mtuBytes: number | undefined
@@ -35,10 +38,12 @@ export interface PassInput {
 
 export interface Passed {
   readonly underlay: Underlay
+  /** What pods get their addresses from here: without IPv6 where the underlay is too narrow for it. */
+  readonly universe: Universe
   /** This node's own address, now that the kernel has it. */
   readonly hostAddress: Ipv4 | undefined
-  /** Indices of the VXLAN device and of pod links. */
-  readonly links: ReadonlySet<number>
+  /** The VXLAN device and pod links: names by index. */
+  readonly links: ReadonlyMap<number, string>
   readonly pods: number
   readonly routesWanted: number
   readonly unknownOwners: readonly PeerName[]
@@ -53,7 +58,13 @@ export async function pass(netlink: Netlink, input: PassInput): Promise<Result<P
   const underlay = await findUnderlay(netlink, input)
   if (!underlay.ok) return underlay
   const { address, mtuBytes } = underlay.value
-  const vxlan = await ensureVxlan(netlink, { local: address, mac: vxlanMac(input.self), mtuBytes: podMtuBytes(mtuBytes) })
+  const universe = podMtuBytes(mtuBytes) < IPV6_MTU_BYTES_MIN ? { ...input.universe, v6: undefined } : input.universe
+  const vxlan = await ensureVxlan(netlink, {
+    local: address,
+    mac: vxlanMac(input.self),
+    mtuBytes: podMtuBytes(mtuBytes),
+    hasIpv6: universe.v6 !== undefined,
+  })
   if (!vxlan.ok) return refused(vxlan.error)
   const listed = await listAll(netlink, vxlan.value)
   if (!listed.ok) return refused(listed.error)
@@ -61,17 +72,18 @@ export async function pass(netlink: Netlink, input: PassInput): Promise<Result<P
   const links = await listLinks(netlink)
   if (!links.ok) return refused(links.error)
   const pods = podLinks(links.value)
-  const ours = new Set([vxlan.value, ...pods.map(({ link }) => link.index)])
-  const fib = computeFib({ ...input, mtuBytes })
+  const ours = new Map([[vxlan.value, VXLAN_LINK] as const, ...pods.map(({ link }) => [link.index, link.name] as const)])
+  const fib = computeFib({ ...input, universe, mtuBytes })
   const wants = computeWants({
     fib,
     vxlan: vxlan.value,
     hostAddress: input.hostAddress,
-    pods: localPods(pods, input.allocations()),
+    pods: localPods(pods, universe, input.allocations()),
   })
   const changes = await reconcile(netlink, listed.value, wants, ours)
   return ok({
     underlay: underlay.value,
+    universe,
     hostAddress: input.hostAddress,
     links: ours,
     pods: pods.length,
@@ -89,7 +101,8 @@ export async function findUnderlay(
   const [links, addresses, route] = await Promise.all([listLinks(netlink), listAddresses(netlink), getRoute(netlink, SOMEWHERE)])
   if (!links.ok) return refused(links.error)
   if (!addresses.ok) return refused(addresses.error)
-  const towardsDefault = route.ok ? route.value?.source : undefined
+  const source = route.ok ? route.value?.source : undefined
+  const towardsDefault = source !== undefined && isIpv4(source) ? source : undefined
   return chooseUnderlay({ ...input, links: links.value, addresses: addresses.value, towardsDefault })
 }
 

@@ -1,6 +1,7 @@
 /** The pods of this node, as the kernel knows them: links that carry our note, and the addresses that IPAM holds for them. */
 
 import type { AttachmentKey } from '../../ipam/attachment.ts'
+import { address6 as derive, type Universe } from '../../ipam/universe.ts'
 import type { Ipv4 } from '../../mesh/base/address.ts'
 import type { Link } from '../kernel/codec/link.ts'
 import { type LinkNote, parseNote } from './alias.ts'
@@ -19,10 +20,14 @@ export function podLinks(links: readonly Link[]): readonly PodLink[] {
   })
 }
 
-/** Those that have an address; a link without one is being made or taken down. */
-export function localPods(pods: readonly PodLink[], addresses: ReadonlyMap<AttachmentKey, Ipv4>): readonly LocalPod[] {
-  return pods.flatMap(({ key, mac, link }) => {
+/**
+ * Those that have an address; a link without one is being made or taken down. Their IPv6 address follows from it, unless
+ * they were made without, or with one of another range.
+ */
+export function localPods(pods: readonly PodLink[], universe: Universe, addresses: ReadonlyMap<AttachmentKey, Ipv4>): readonly LocalPod[] {
+  return pods.flatMap(({ key, mac, link, address6 }) => {
     const address = addresses.get(key)
-    return address === undefined || !link.up ? [] : [{ address, mac, link: link.index }]
+    if (address === undefined || !link.up) return []
+    return [{ address, address6: address6 === derive(universe, address) ? address6 : undefined, mac, link: link.index }]
   })
 }

@@ -3,8 +3,10 @@
 import type { AllocateError } from '../../ipam/allocator.ts'
 import { type AttachmentKey, attachmentKey, bareKey } from '../../ipam/attachment.ts'
 import type { Ipam } from '../../ipam/ipam.ts'
+import { address6, type Universe } from '../../ipam/universe.ts'
 import { formatIpv4, type Ipv4 } from '../../mesh/base/address.ts'
 import type { Clock } from '../../mesh/base/clock.ts'
+import { formatHostPrefix } from '../../mesh/base/prefix.ts'
 import { err, ok, type Result } from '../../mesh/base/result.ts'
 import type { AttachmentKey as PluginKey } from '../../plugin/environment.ts'
 import type {
@@ -26,7 +28,7 @@ import type { Netlink } from '../kernel/netlink.ts'
 import { netnsIdentity, ownNetnsIdentity } from '../kernel/netns.ts'
 import { Activity } from './activity.ts'
 import { ALIAS_BYTES_MAX, renderNote } from './alias.ts'
-import { POD_GATEWAY, POD_GATEWAY_MAC, podLinkName, podMac } from './names.ts'
+import { POD_GATEWAY, POD_GATEWAY_MAC, POD_GATEWAY6, podLinkName, podMac } from './names.ts'
 import { checkPod } from './pod-check.ts'
 import { podLinks } from './pod-links.ts'
 import { type PodWiring, wirePod } from './pod-wiring.ts'
@@ -39,6 +41,8 @@ export interface PodsOptions {
   mtuBytes(): number
   /** Our source address towards pods, once there is one. */
   hostAddress(): Ipv4 | undefined
+  /** Without IPv6 while this node cannot carry it. */
+  universe(): Universe
   /** Why an ADD would fail now; undefined when it would not. */
   unavailable(): string | undefined
 }
@@ -76,13 +80,13 @@ export class Pods implements PodNetworkPort {
     undo.defer(async () => void (await this.#options.ipam.free(key)))
     const mac = request.mac === undefined ? podMac(allocated.value) : parseMac(request.mac)
     const wiring = this.#wiring(request, { key, name, address: allocated.value, mac })
-    if (wiring.alias.length > ALIAS_BYTES_MAX)
+    if (renderNote(wiring).length > ALIAS_BYTES_MAX)
       return err({ code: 'kernel-refused', reason: 'the names of network and container are too long together' })
     undo.defer(async () => void (await deleteLink(this.#options.netlink, name)))
     const wired = await wirePod(this.#options, wiring, signal)
     if (!wired.ok) return wired
     undo.move()
-    return ok(describe(wiring))
+    return ok(describe(wired.value))
   }
 
   async reserve(request: ReserveRequest, signal: AbortSignal): Promise<Result<Ipv4, ReserveFailure>> {
@@ -111,7 +115,8 @@ export class Pods implements PodNetworkPort {
     const key = ipamKey(request.key)
     const address = this.#options.ipam.lookup(key)
     if (address === undefined) return err({ code: 'not-attached' })
-    const faults = await checkPod(this.#options, { request, address, hostLink: podLinkName(key) })
+    const other = address6(this.#options.universe(), address)
+    const faults = await checkPod(this.#options, { request, address, address6: other, hostLink: podLinkName(key) })
     return faults.length === 0 ? ok(undefined) : err({ code: 'broken', faults })
   }
 
@@ -140,28 +145,36 @@ export class Pods implements PodNetworkPort {
   }
 
   #wiring(request: AttachRequest, pod: { key: AttachmentKey; name: string; address: Ipv4; mac: Mac }): PodWiring {
+    const [universe, hostAddress] = [this.#options.universe(), this.#options.hostAddress()]
     return {
       hostLink: pod.name,
       podLink: request.key.ifname,
       address: pod.address,
+      address6: address6(universe, pod.address),
       mac: pod.mac,
-      alias: renderNote({ network: request.network, key: pod.key, mac: pod.mac, address: pod.address }),
+      network: request.network,
+      key: pod.key,
       mtuBytes: this.#options.mtuBytes(),
-      hostAddress: this.#options.hostAddress(),
+      hostAddress,
+      hostAddress6: hostAddress === undefined ? undefined : address6(universe, hostAddress),
       netns: request.netns,
     }
   }
 }
 
-function describe({ hostLink, mac, mtuBytes, address }: PodWiring): Attachment {
+function describe({ hostLink, mac, mtuBytes, address, address6: other }: PodWiring): Attachment {
   const gateway = formatIpv4(POD_GATEWAY)
   return {
     host: { name: hostLink, mac: POD_GATEWAY_MAC },
     pod: { mac, mtuBytes },
-    addresses: [{ address: `${formatIpv4(address)}/32`, gateway }],
+    addresses: [
+      { address: formatHostPrefix(address), gateway },
+      ...(other === undefined ? [] : [{ address: formatHostPrefix(other), gateway: POD_GATEWAY6 }]),
+    ],
     routes: [
       { destination: `${gateway}/32`, gateway: undefined },
       { destination: '0.0.0.0/0', gateway },
+      ...(other === undefined ? [] : [{ destination: '::/0', gateway: POD_GATEWAY6 }]),
     ],
   }
 }

@@ -1,15 +1,17 @@
 /** Brings routes, neighbours and addresses to what is wanted: lists them, takes the difference, applies it. */
-import { formatCidr } from '../../mesh/base/address.ts'
 import { diff } from '../../mesh/base/diff.ts'
+import { isIpv4 } from '../../mesh/base/ip.ts'
+import { formatPrefix } from '../../mesh/base/prefix.ts'
 import { ok, type Result } from '../../mesh/base/result.ts'
 import { addAddress, addressKey, deleteAddress, listAddresses } from '../kernel/addr.ts'
 import type { Address } from '../kernel/codec/addr.ts'
 import type { FdbEntry, Neighbour } from '../kernel/codec/neigh.ts'
+import type { IpFamily } from '../kernel/codec/numbers.ts'
 import type { Route } from '../kernel/codec/route.ts'
 import type { KernelError } from '../kernel/kernel-error.ts'
 import { appendFdb, deleteFdb, deleteNeighbour, fdbKey, listFdb, listNeighbours, neighbourKey, replaceNeighbour } from '../kernel/neigh.ts'
 import type { Netlink } from '../kernel/netlink.ts'
-import { deleteRoute, listRoutes, MAIN_TABLE, replaceRoute, routeKey } from '../kernel/route.ts'
+import { completeRoute, deleteRoute, listRoutes, MAIN_TABLE, replaceRoute, routeKey } from '../kernel/route.ts'
 import { ROUTE_PROTOCOL } from './names.ts'
 import type { Wants } from './wants.ts'
 
@@ -40,9 +42,9 @@ export interface Listed {
 
 export async function listAll(netlink: Netlink, vxlan: number): Promise<Result<Listed, KernelError>> {
   const [addresses, routes, neighbours, forwarding] = await Promise.all([
-    listAddresses(netlink),
-    listRoutes(netlink, { protocol: ROUTE_PROTOCOL, table: MAIN_TABLE }),
-    listNeighbours(netlink),
+    ofBoth((family) => listAddresses(netlink, undefined, family)),
+    ofBoth((family) => listRoutes(netlink, { family, protocol: ROUTE_PROTOCOL, table: MAIN_TABLE })),
+    ofBoth((family) => listNeighbours(netlink, undefined, family)),
     listFdb(netlink, vxlan),
   ])
   if (!addresses.ok) return addresses
@@ -55,13 +57,18 @@ export async function listAll(netlink: Netlink, vxlan: number): Promise<Result<L
 /**
  * What is listed and not wanted is removed. So `wants` must be worked out after the list was made: what has come in between is
  * in neither, and what was wanted then is wanted still.
- * @param links whose addresses and neighbours are ours to decide: the VXLAN device's and those of pods.
+ * @param links whose addresses and neighbours are ours to decide: the VXLAN device's and those of pods; names by index.
  */
-export async function reconcile(netlink: Netlink, listed: Listed, wants: Wants, links: ReadonlySet<number>): Promise<Reconciled> {
+export async function reconcile(netlink: Netlink, listed: Listed, wants: Wants, links: ReadonlyMap<number, string>): Promise<Reconciled> {
   const onOurs = ({ link }: { readonly link: number }): boolean => links.has(link)
   const removals: Step[] = []
   // Addresses come first: routes name them as their source. Neighbours next: routes need them to be of use.
-  const addressSteps = addressChanges(netlink, wants.addresses, listed.addresses.filter(onOurs), removals)
+  const addressSteps = addressChanges(
+    netlink,
+    wants.addresses,
+    listed.addresses.filter((address) => onOurs(address) && isGlobalScope(address)),
+    removals,
+  )
   const done = await settle(addressSteps)
   const neighbourSteps = neighbourChanges(
     netlink,
@@ -80,6 +87,20 @@ export async function reconcile(netlink: Netlink, listed: Listed, wants: Wants, 
     routesPresent: wants.routes.length - routeSteps.length + routed.succeeded.length,
     errors: [...done.errors, ...forwarded.errors, ...neighboured.errors, ...routed.errors, ...removed.errors],
   }
+}
+
+/** IPv6 that was wanted once and is not any more goes like all else, so it is looked for always. */
+async function ofBoth<T>(
+  list: (family: IpFamily) => Promise<Result<readonly T[], KernelError>>,
+): Promise<Result<readonly T[], KernelError>> {
+  const [inet, inet6] = await Promise.all([list('inet'), list('inet6')])
+  if (!inet.ok) return inet
+  return inet6.ok ? ok([...inet.value, ...inet6.value]) : inet6
+}
+
+/** Link-local addresses of IPv6 are made by the kernel, which we have told not to on links that we made ourselves. */
+function isGlobalScope({ address, scope }: Address): boolean {
+  return isIpv4(address) || scope === 'global'
 }
 
 function addressChanges(netlink: Netlink, want: readonly Address[], have: readonly Address[], removals: Step[]): readonly Step[] {
@@ -124,8 +145,8 @@ function wantedKeys({ addresses, neighbours, forwarding, routes }: Wants): Reado
 }
 
 /** What `replace` takes the place of. */
-function placeOfRoute({ destination, priority }: Route): string {
-  return `${formatCidr(destination)} ${priority ?? 0}`
+function placeOfRoute(route: Route): string {
+  return `${formatPrefix(route.destination)} ${completeRoute(route).priority}`
 }
 
 function placeOfNeighbour({ link, address }: Neighbour): string {

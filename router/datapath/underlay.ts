@@ -1,5 +1,6 @@
 /** Which of this node's addresses its peers use: found in what the kernel says, unless it was given. */
 import { type Cidr, cidrContains, formatIpv4, type Ipv4 } from '../../mesh/base/address.ts'
+import { isIpv4 } from '../../mesh/base/ip.ts'
 import { err, ok, type Result } from '../../mesh/base/result.ts'
 import type { Address } from '../kernel/codec/addr.ts'
 import type { Link } from '../kernel/codec/link.ts'
@@ -27,9 +28,10 @@ export interface UnderlayInput {
 /** The error is for people: what was looked for and what there is. */
 export function chooseUnderlay(input: UnderlayInput): Result<Underlay, string> {
   const links = new Map(input.links.filter(isUsable).map((link) => [link.index, link]))
-  const candidates = input.addresses.filter(
-    ({ link, scope, address }) => links.has(link) && scope === 'global' && !cidrContains(input.universe, address),
-  )
+  const candidates = input.addresses.flatMap(({ link, scope, address }) => {
+    const isOne = isIpv4(address) && links.has(link) && scope === 'global' && !cidrContains(input.universe, address)
+    return isOne ? [{ link, address }] : []
+  })
   const wanted = input.advertise ?? input.towardsDefault
   const chosen = candidates.find(({ address }) => address === wanted) ?? (input.advertise === undefined ? candidates[0] : undefined)
   const link = chosen === undefined ? undefined : links.get(chosen.link)
@@ -41,7 +43,7 @@ function isUsable({ name, up }: Link): boolean {
   return up && name !== 'lo' && name !== VXLAN_LINK && !name.startsWith(POD_LINK_PREFIX)
 }
 
-function nothingFound(advertise: Ipv4 | undefined, candidates: readonly Address[]): string {
+function nothingFound(advertise: Ipv4 | undefined, candidates: readonly { readonly address: Ipv4 }[]): string {
   if (advertise === undefined) return 'no interface that is up has an IPv4 address for peers to use'
   const have = candidates.map(({ address }) => formatIpv4(address))
   return `no interface that is up has the address ${formatIpv4(advertise)} (there ${have.length === 0 ? 'is none' : `is ${have.join(', ')}`})`

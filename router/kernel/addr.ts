@@ -1,23 +1,27 @@
-/** IPv4 addresses of links, in the words of `ip address`. */
-import { formatIpv4 } from '../../mesh/base/address.ts'
+/** Addresses of links, in the words of `ip address`. */
+import { formatIp } from '../../mesh/base/ip.ts'
 import { err, ok, type Result } from '../../mesh/base/result.ts'
 import { type Address, decodeAddress, encodeAddress, encodeAddressDump } from './codec/addr.ts'
 import { MessageFlag } from './codec/message.ts'
-import { RtmType } from './codec/numbers.ts'
+import { Family, familyOf, type IpFamily, RtmType } from './codec/numbers.ts'
 import type { KernelError } from './kernel-error.ts'
 import type { Netlink } from './netlink.ts'
 import { words } from './words.ts'
 
-/** Equivalent to: `ip -4 address show [dev LINK]`. */
-export async function listAddresses(netlink: Netlink, link?: number): Promise<Result<readonly Address[], KernelError>> {
-  const operation = words('ip address show', ['dev', link === undefined ? undefined : `if${link}`])
-  const found = await netlink.dump({ type: RtmType.getAddress, payload: encodeAddressDump(link), operation }, decodeAddress)
+/** Equivalent to: `ip -4|-6 address show [dev LINK]`. */
+export async function listAddresses(
+  netlink: Netlink,
+  link?: number,
+  family: IpFamily = 'inet',
+): Promise<Result<readonly Address[], KernelError>> {
+  const operation = words(`ip -f ${family} address show`, ['dev', link === undefined ? undefined : `if${link}`])
+  const found = await netlink.dump({ type: RtmType.getAddress, payload: encodeAddressDump(link, family), operation }, decodeAddress)
   if (!found.ok) return isAbsent(found.error) ? ok([]) : found
-  return ok(found.value.filter((address) => link === undefined || address.link === link))
+  return ok(found.value.filter((address) => familyOf(address.address) === Family[family] && (link === undefined || address.link === link)))
 }
 
 /**
- * Equivalent to: `ip address add ADDRESS/LENGTH [peer PEER] [scope SCOPE] [noprefixroute] dev LINK`.
+ * Equivalent to: `ip address add ADDRESS/LENGTH [peer PEER] [scope SCOPE] [noprefixroute] [nodad] dev LINK`.
  * Already there is success, and changes nothing: not its scope, nor its flags.
  */
 export async function addAddress(netlink: Netlink, address: Address): Promise<Result<void, KernelError>> {
@@ -43,13 +47,14 @@ function isAbsent({ code }: KernelError): boolean {
   return code === 'EADDRNOTAVAIL' || code === 'ENODEV'
 }
 
-function describe({ link, address, prefixLength, scope, peer, noPrefixRoute }: Address): string {
-  const prefix = peer === undefined ? `${formatIpv4(address)}/${prefixLength}` : formatIpv4(address)
+function describe({ link, address, prefixLength, scope, peer, noPrefixRoute, noDad }: Address): string {
+  const prefix = peer === undefined ? `${formatIp(address)}/${prefixLength}` : formatIp(address)
   return words(
     prefix,
-    ['peer', peer === undefined ? undefined : `${formatIpv4(peer)}/${prefixLength}`],
+    ['peer', peer === undefined ? undefined : `${formatIp(peer)}/${prefixLength}`],
     ['scope', scope],
     noPrefixRoute ? 'noprefixroute' : '',
+    noDad ? 'nodad' : '',
     `dev if${link}`,
   )
 }

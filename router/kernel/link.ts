@@ -61,9 +61,9 @@ function add(netlink: Netlink, payload: Uint8Array, operation: string): Promise<
   return netlink.request({ type: RtmType.newLink, flags: MessageFlag.create | MessageFlag.exclusive, payload, operation })
 }
 
-/** Equivalent to: `ip link set dev LINK up|down mtu MTU address MAC name NAME alias NOTE master LINK|nomaster netns NETNS`. ENODEV when there is none. */
+/** Equivalent to: `ip link set dev LINK up|down mtu MTU address MAC name NAME alias NOTE master LINK|nomaster netns NETNS addrgenmode eui64|none`. ENODEV when there is none. */
 export function setLink(netlink: Netlink, index: number, changes: LinkChanges): Promise<Result<void, KernelError>> {
-  const { up, mtuBytes, mac, name, alias, master, netns } = changes
+  const { up, mtuBytes, mac, name, alias, master, netns, linkLocal } = changes
   const operation = words(
     'ip link set',
     dev(index),
@@ -74,6 +74,7 @@ export function setLink(netlink: Netlink, index: number, changes: LinkChanges): 
     ['alias', alias],
     master === 0 ? 'nomaster' : ['master', master === undefined ? undefined : `if${master}`],
     ['netns', netns === undefined ? undefined : `/proc/self/fd/${netns}`],
+    ['addrgenmode', linkLocal === undefined ? undefined : linkLocal ? 'eui64' : 'none'],
   )
   return netlink.request({ type: RtmType.setLink, payload: encodeLinkChanges(index, changes), operation })
 }

@@ -30,8 +30,8 @@ export interface MonitorOptions {
   readonly onEvent: (event: KernelEvent) => void
 }
 
-/** RTNLGRP_*; of addresses and routes the IPv4 ones. */
-const GROUPS: Readonly<Record<Topic, number>> = { links: 1, neighbours: 3, addresses: 5, routes: 7 }
+/** RTNLGRP_*; addresses and routes have one for each family. */
+const GROUPS: Readonly<Record<Topic, readonly number[]>> = { links: [1], neighbours: [3], addresses: [5, 9], routes: [7, 11] }
 
 /** A notification is some hundred bytes; the kernel never batches them. */
 const DATAGRAM_BYTES_MAX = 64 * 1024
@@ -59,7 +59,7 @@ export class Monitor implements Disposable {
    * @throws {WeftError} KERNEL when the socket cannot be made.
    */
   static open({ netns, topics, onEvent }: MonitorOptions): Monitor {
-    const groups = topics.map((topic) => GROUPS[topic])
+    const groups = topics.flatMap((topic) => GROUPS[topic])
     return new Monitor(openNetlinkSocket({ groups, ...(netns === undefined ? {} : { netns }) }), onEvent)
   }
 
@@ -106,7 +106,7 @@ export class Monitor implements Disposable {
   }
 }
 
-/** Undefined for what we do not watch: IPv6, ports of bridges. */
+/** Undefined for what we do not watch: ports of bridges. */
 export function decodeEvent({ type, payload }: Message): KernelEvent | undefined {
   switch (type) {
     case RtmType.newLink:

@@ -1,5 +1,6 @@
 /** Neighbours, in the words of `ip neighbour`, and the forwarding table of VXLAN devices, in those of `bridge fdb`. */
 import { formatIpv4 } from '../../mesh/base/address.ts'
+import { formatIp } from '../../mesh/base/ip.ts'
 import { err, ok, type Result } from '../../mesh/base/result.ts'
 import { MessageFlag } from './codec/message.ts'
 import {
@@ -13,23 +14,31 @@ import {
   type FdbEntry,
   type Neighbour,
 } from './codec/neigh.ts'
-import { RtmType } from './codec/numbers.ts'
+import { Family, familyOf, type IpFamily, RtmType } from './codec/numbers.ts'
 import type { KernelError } from './kernel-error.ts'
 import type { Netlink } from './netlink.ts'
 import { words } from './words.ts'
 
-/** Equivalent to: `ip -4 neighbour show nud all [dev LINK]`, without those whose hardware address is not known. */
-export async function listNeighbours(netlink: Netlink, link?: number): Promise<Result<readonly Neighbour[], KernelError>> {
-  const operation = words('ip neighbour show', ['dev', link === undefined ? undefined : `if${link}`])
-  const found = await netlink.dump({ type: RtmType.getNeighbour, payload: encodeNeighbourDump(link), operation }, decodeNeighbour)
+/** Equivalent to: `ip -4|-6 neighbour show nud all [dev LINK]`, without those whose hardware address is not known. */
+export async function listNeighbours(
+  netlink: Netlink,
+  link?: number,
+  family: IpFamily = 'inet',
+): Promise<Result<readonly Neighbour[], KernelError>> {
+  const operation = words(`ip -f ${family} neighbour show`, ['dev', link === undefined ? undefined : `if${link}`])
+  const found = await netlink.dump({ type: RtmType.getNeighbour, payload: encodeNeighbourDump(link, family), operation }, decodeNeighbour)
   if (!found.ok) return found.error.code === 'ENODEV' ? ok([]) : found
-  return ok(found.value.filter((neighbour) => link === undefined || neighbour.link === link))
+  return ok(
+    found.value.filter(
+      ({ address, ...neighbour }) => familyOf(address) === Family[family] && (link === undefined || neighbour.link === link),
+    ),
+  )
 }
 
 /** Equivalent to: `ip neighbour replace ADDRESS lladdr MAC nud permanent dev LINK`. */
 export function replaceNeighbour(netlink: Netlink, neighbour: Omit<Neighbour, 'permanent'>): Promise<Result<void, KernelError>> {
   const { link, address, mac } = neighbour
-  const operation = `ip neighbour replace ${formatIpv4(address)} lladdr ${mac} nud permanent dev if${link}`
+  const operation = `ip neighbour replace ${formatIp(address)} lladdr ${mac} nud permanent dev if${link}`
   const flags = MessageFlag.create | MessageFlag.replace
   return netlink.request({ type: RtmType.newNeighbour, flags, payload: encodeNeighbour(neighbour), operation })
 }
@@ -39,7 +48,7 @@ export async function deleteNeighbour(
   netlink: Netlink,
   neighbour: Pick<Neighbour, 'link' | 'address'>,
 ): Promise<Result<void, KernelError>> {
-  const operation = `ip neighbour delete ${formatIpv4(neighbour.address)} dev if${neighbour.link}`
+  const operation = `ip neighbour delete ${formatIp(neighbour.address)} dev if${neighbour.link}`
   const payload = encodeNeighbourReference(neighbour)
   return absentIsFine(await netlink.request({ type: RtmType.deleteNeighbour, payload, operation }))
 }

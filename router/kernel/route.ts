@@ -1,8 +1,9 @@
-/** IPv4 routes, in the words of `ip route`. */
-import { formatCidr, formatIpv4, type Ipv4 } from '../../mesh/base/address.ts'
+/** Routes, in the words of `ip route`. */
+import { formatIp, type Ip } from '../../mesh/base/ip.ts'
+import { formatPrefix, isCidr6 } from '../../mesh/base/prefix.ts'
 import { err, ok, type Result } from '../../mesh/base/result.ts'
 import { MessageFlag } from './codec/message.ts'
-import { RtmType, type Scope } from './codec/numbers.ts'
+import { Family, familyOf, RtmType, type Scope } from './codec/numbers.ts'
 import {
   decodeLookup,
   decodeRoute,
@@ -22,15 +23,17 @@ export const MAIN_TABLE = 254
 
 /** RTPROT_BOOT: what `ip` writes when it is not told. */
 const PROTOCOL_BOOT = 3
+/** IP6_RT_PRIO_USER. */
+const PRIORITY_INET6 = 1_024
 
 /**
- * Equivalent to: `ip -4 route show table all|TABLE [proto PROTOCOL] [dev LINK]`. A table that does not exist is empty.
+ * Equivalent to: `ip -4|-6 route show table all|TABLE [proto PROTOCOL] [dev LINK]`. A table that does not exist is empty.
  * A route with several next hops is listed with neither gateway nor link.
  */
 export async function listRoutes(netlink: Netlink, filter: RouteFilter = {}): Promise<Result<readonly Route[], KernelError>> {
-  const { table, protocol, link } = filter
+  const { family = 'inet', table, protocol, link } = filter
   const operation = words(
-    'ip route show',
+    `ip -f ${family} route show`,
     ['table', table ?? 'all'],
     ['proto', protocol],
     ['dev', link === undefined ? undefined : `if${link}`],
@@ -41,8 +44,8 @@ export async function listRoutes(netlink: Netlink, filter: RouteFilter = {}): Pr
 }
 
 /** Equivalent to: `ip route get ADDRESS`: the route that a packet of this machine to `destination` takes. ENETUNREACH when there is none. */
-export async function getRoute(netlink: Netlink, destination: Ipv4): Promise<Result<Route | undefined, KernelError>> {
-  const operation = `ip route get ${formatIpv4(destination)}`
+export async function getRoute(netlink: Netlink, destination: Ip): Promise<Result<Route | undefined, KernelError>> {
+  const operation = `ip route get ${formatIp(destination)}`
   const found = await netlink.query({ type: RtmType.getRoute, payload: encodeRouteQuery(destination), operation }, decodeLookup)
   return found.ok ? ok(found.value[0]) : found
 }
@@ -71,14 +74,21 @@ export async function deleteRoute(netlink: Netlink, route: Route): Promise<Resul
 
 /** With all that `addRoute` fills in, as the kernel will list it. */
 export function completeRoute(route: Route): Route {
-  const { type = 'unicast', protocol = PROTOCOL_BOOT, table = MAIN_TABLE, onlink = false, priority = 0 } = route
-  return { ...route, type, protocol, table, onlink, priority, scope: route.scope ?? defaultScope(route) }
+  const { type = 'unicast', protocol = PROTOCOL_BOOT, table = MAIN_TABLE, onlink = false } = route
+  const isInet6 = isCidr6(route.destination)
+  const priority = route.priority ?? (isInet6 ? PRIORITY_INET6 : 0)
+  const scope = isInet6 ? 'global' : (route.scope ?? defaultScope(route))
+  return { ...route, type, protocol, table, onlink, priority, scope }
 }
+
+const NOWHERE: ReadonlySet<Route['type']> = new Set<Route['type']>(['blackhole', 'unreachable', 'prohibit', 'throw'])
 
 /** All that matters of a route, for `diff`: equal for one that is wanted and the same as listed. */
 export function routeKey(route: Route): string {
   const { destination, type, gateway, link, scope, protocol, table, source, mtuBytes, onlink, priority, encap } = completeRoute(route)
-  const hop = [gateway, link, onlink, encap === undefined ? '' : encapKey(encap)]
+  // Routes of IPv6 that lead nowhere are listed with the loopback device.
+  const isNowhere = isCidr6(destination) && NOWHERE.has(type ?? 'unicast')
+  const hop = [gateway, isNowhere ? undefined : link, onlink, encap === undefined ? '' : encapKey(encap)]
   return [destination.base, destination.length, type, scope, protocol, table, source, mtuBytes, priority, ...hop].join()
 }
 
@@ -92,9 +102,10 @@ function defaultScope({ type = 'unicast', gateway }: Route): Scope {
   return direct ? 'link' : 'global'
 }
 
-/** Kernels without strict checks do not filter. */
-function isListed(route: Route, { table, protocol, link }: RouteFilter): boolean {
+/** Kernels without strict checks do not filter, and those without IPv6 list IPv4 instead. */
+function isListed(route: Route, { family = 'inet', table, protocol, link }: RouteFilter): boolean {
   return (
+    familyOf(route.destination.base) === Family[family] &&
     (table === undefined || route.table === table) &&
     (protocol === undefined || route.protocol === protocol) &&
     (link === undefined || route.link === link)
@@ -108,10 +119,10 @@ function isAbsent({ code }: KernelError): boolean {
 /** As `ip route` would be told it. */
 export function describeRoute(route: Route): string {
   const { destination, type, gateway, link, scope, protocol, table, source, mtuBytes, onlink, priority, encap } = route
-  const ip = (address: Ipv4 | undefined): string | undefined => (address === undefined ? undefined : formatIpv4(address))
+  const ip = (address: Ip | undefined): string | undefined => (address === undefined ? undefined : formatIp(address))
   return words(
     type === undefined || type === 'unicast' ? '' : type,
-    destination.length === 0 ? 'default' : formatCidr(destination),
+    destination.length === 0 ? 'default' : formatPrefix(destination),
     encap === undefined
       ? ''
       : words('encap ip', ['id', encap.id], ['src', ip(encap.source)], ['dst', ip(encap.destination)], encap.checksum ? 'csum' : ''),

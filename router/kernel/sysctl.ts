@@ -3,7 +3,8 @@ import { readFile, writeFile } from 'node:fs/promises'
 import { errnoCode, WeftError } from '../../mesh/base/errors.ts'
 
 const ROOT = '/proc/sys'
-const PART = /^[A-Za-z0-9_][A-Za-z0-9_@:.-]*$/
+/** A link may be called whatever has no blanks and slashes (`dev_valid_name` in the kernel). */
+const PART = /^[^\s/.\0][^\s/\0]*$/
 
 /**
  * Equivalent to: `sysctl -n KEY`. In a key, as with sysctl(8), a dot that belongs to a link's name is written

@@ -2,6 +2,7 @@
 import { parseIpv4 } from '../../mesh/base/address.ts'
 import { systemClock } from '../../mesh/base/clock.ts'
 import { WeftError } from '../../mesh/base/errors.ts'
+import { parseIpv6 } from '../../mesh/base/ip.ts'
 import { systemRandom } from '../../mesh/base/random.ts'
 import { ask } from '../cli/client.ts'
 import type { CliIo } from '../cli/io.ts'
@@ -102,9 +103,11 @@ export async function check(io: CliIo, name: LabName): Promise<CheckReport> {
   const pods = await podsOf(await openLab(name))
   using progress = new Progress(systemClock, (line) => io.err(line))
   progress.step(`lab ${name}: checking ${pods.length * (pods.length - 1)} pairs of pods`)
-  const targets = pods.flatMap(({ name: pod, address }) =>
-    address === undefined ? [] : [{ name: pod, address: parseIpv4(address), namespacePath: namespacePath(namespaceOf(name, pod)) }],
-  )
+  const targets = pods.flatMap(({ name: pod, address, address6 }) => {
+    if (address === undefined) return []
+    const other = address6 === undefined ? undefined : parseIpv6(address6)
+    return [{ name: pod, address: parseIpv4(address), address6: other, namespacePath: namespacePath(namespaceOf(name, pod)) }]
+  })
   return await checkAll(name, targets, { native: native(), clock: systemClock, random: systemRandom })
 }
 

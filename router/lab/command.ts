@@ -15,7 +15,7 @@ import { renderMatrix } from './matrix.ts'
 import { HOSTS_MAX, type LabName, PODS_PER_HOST_MAX, UNDERLAYS, type UnderlayKind } from './names.ts'
 import { type LabOptions, labOptions, list, nameOption, orInvalid, whole } from './options.ts'
 import { LABS_DIRECTORY } from './paths.ts'
-import { membersDocument, podDocument, renderJson, renderList, renderStatusOf, renderUp, statusDocument } from './render.ts'
+import { addressText, membersDocument, podDocument, renderJson, renderList, renderStatusOf, renderUp, statusDocument } from './render.ts'
 import { MTU_BYTES_MAX, MTU_BYTES_MIN } from './state.ts'
 import { underlayCommands } from './underlay-commands.ts'
 import { DEFAULT_MTU_BYTES, DEFAULT_ZONE, parseZone } from './up.ts'
@@ -96,7 +96,7 @@ function podCommand(io: CliIo): Command {
       .argument('[pod]', 'its name; the next number when not given')
       .action(async (host: string, wanted: string | undefined, { name, json }: LabOptions) => {
         const record = await addPodTo(io, name, { host, wanted })
-        io.out(json ? renderJson(podDocument(record)) : `${record.name} ${record.address ?? '(no address)'} on ${record.host}\n`)
+        io.out(json ? renderJson(podDocument(record)) : `${record.name} ${addressText(record)} on ${record.host}\n`)
       }),
   )
   pod.addCommand(

@@ -1,9 +1,10 @@
 /** The answer of `lab check` as people read it: who reaches whom, and what fails where. */
-import { CHECKS, type CheckReport, type PairReport } from './probe/report.ts'
+import { CHECKS, type CheckReport, FAMILIES, type PairReport } from './probe/report.ts'
 
-/** Each check as one letter in a cell. */
+/** Each check as one letter in a cell, a capital one for IPv6. */
 const LETTERS: Readonly<Record<(typeof CHECKS)[number], string>> = { ping: 'p', tcp: 't', udp64k: 'u', fullMtu: 'm' }
 const LEGEND = 'p = ping, t = TCP, u = UDP of 64 KB, m = full MTU'
+const LEGEND6 = `${LEGEND}; capital letters: over IPv6`
 
 /** Enough to see the pattern; --json has them all. */
 const FAILURES_SHOWN_MAX = 12
@@ -15,7 +16,7 @@ const COLUMNS_MAX = 40
 export function renderMatrix(report: CheckReport): string {
   if (report.pods.length > COLUMNS_MAX) return summary(report)
   const cells = new Map(report.pairs.map((pair) => [key(pair.from, pair.to), cell(pair)]))
-  const width = Math.max(...report.pods.map((pod) => pod.length), CHECKS.length)
+  const width = Math.max(...report.pods.map((pod) => pod.length), ...[...cells.values()].map((text) => text.length), CHECKS.length)
   const rows = report.pods.map((from) =>
     line(
       from,
@@ -34,13 +35,19 @@ function line(label: string, columns: readonly string[], width: number): string 
 }
 
 function cell(pair: PairReport): string {
-  const failed = CHECKS.filter((check) => !pair[check])
-  return failed.length === 0 ? 'ok' : failed.map((check) => LETTERS[check]).join('')
+  const failed = FAMILIES.flatMap((family) => {
+    const letters = CHECKS.filter((check) => pair.families[family]?.[check] === false).map((check) => LETTERS[check])
+    return family === 'ipv6' ? letters.map((letter) => letter.toUpperCase()) : letters
+  })
+  return failed.length === 0 ? 'ok' : failed.join('')
 }
 
 function summary({ pairs, tookMs }: CheckReport): string {
   const failed = pairs.filter((pair) => CHECKS.some((check) => !pair[check]))
-  const count = `${pairs.length - failed.length} of ${pairs.length} pairs ok (ping, TCP, UDP of 64 KB, full MTU) in ${(tookMs / 1_000).toFixed(1)} s\n${sizes(pairs)}`
+  const hasIpv6 = pairs.some(({ families }) => families.ipv6 !== undefined)
+  const over = hasIpv6 ? ', each over IPv4 and IPv6' : ''
+  const seconds = (tookMs / 1_000).toFixed(1)
+  const count = `${pairs.length - failed.length} of ${pairs.length} pairs ok (ping, TCP, UDP of 64 KB, full MTU${over}) in ${seconds} s\n${sizes(pairs)}`
   if (failed.length === 0) return count
   const details = failed.map(
     (pair) =>
@@ -48,7 +55,7 @@ function summary({ pairs, tookMs }: CheckReport): string {
   )
   const more = details.length - FAILURES_SHOWN_MAX
   const shown = [...details.slice(0, FAILURES_SHOWN_MAX), ...(more > 0 ? [`  … and ${more} more (see --json)`] : [])]
-  return `${count}failed: ${LEGEND}\n${shown.join('\n')}\n`
+  return `${count}failed: ${hasIpv6 ? LEGEND6 : LEGEND}\n${shown.join('\n')}\n`
 }
 
 /** `biggest packets in one piece: 1450 bytes (24 pairs), 1350 bytes (6 pairs)`. */

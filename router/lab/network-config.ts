@@ -74,11 +74,15 @@ export function resultForDel(list: NetworkList, added: CniDocument | undefined):
 
 const resultSchema = z.object({ ips: z.array(z.object({ address: z.string() })).optional() })
 
-/** The first IPv4 address of a result of version 0.3.0 or later, without its prefix length. */
-export function ipv4In(result: CniDocument): string | undefined {
+/** The first address of each family in a result of version 0.3.0 or later, without their prefix lengths. */
+export function addressesIn(result: CniDocument): { readonly address: string | undefined; readonly address6: string | undefined } {
   const parsed = resultSchema.safeParse(result)
   const addresses = parsed.success ? (parsed.data.ips ?? []) : []
-  return addresses.map(({ address }) => address.replace(/\/.*/, '')).find((address) => z.ipv4().safeParse(address).success)
+  const plain = addresses.map(({ address }) => address.replace(/\/.*/, ''))
+  return {
+    address: plain.find((address) => z.ipv4().safeParse(address).success),
+    address6: plain.find((address) => z.ipv6().safeParse(address).success),
+  }
 }
 
 const faultSchema = z.object({ code: z.number(), msg: z.string(), details: z.string().optional() })

@@ -30,11 +30,16 @@ export function renderUp({ lab, pods }: BuiltLab): string {
   ].join('')
 }
 
+/** `10.32.0.2`, or `10.32.0.2 fd00::2`. */
+export function addressText({ address, address6 }: PodRecord): string {
+  return [address ?? '(no address)', ...(address6 === undefined ? [] : [address6])].join(' ')
+}
+
 /** A line for each host: its address and its pods with theirs. */
 export function renderMembers(lab: LabState, pods: readonly PodRecord[]): string {
   return lab.hosts
     .map((host) => {
-      const its = pods.filter((pod) => pod.host === host.name).map((pod) => `${pod.name} ${pod.address ?? '(no address)'}`)
+      const its = pods.filter((pod) => pod.host === host.name).map((pod) => `${pod.name} ${addressText(pod)}`)
       return `  ${host.name}  ${host.address.padEnd(14)}  ${notes(lab, host)}${its.join(', ')}`.trimEnd()
     })
     .map((line) => `${line}\n`)
@@ -61,8 +66,8 @@ export function membersDocument(lab: LabState, pods: readonly PodRecord[]): Read
   }
 }
 
-export function podDocument({ name, host, address, containerId }: PodRecord): Readonly<Record<string, unknown>> {
-  return { name, host, address, containerId }
+export function podDocument({ name, host, address, address6, containerId }: PodRecord): Readonly<Record<string, unknown>> {
+  return { name, host, address, address6, containerId }
 }
 
 export function renderStatusOf({ hosts, lab, pods, impairments }: LabStatus): string {

@@ -8,9 +8,9 @@ import { describeError, WeftError } from '../../mesh/base/errors.ts'
 import { randomBelow } from '../../mesh/base/random.ts'
 import { type HostName, type LabName, namespaceOf, type PodName } from './names.ts'
 import {
+  addressesIn,
   type CniDocument,
   documentSchema,
-  ipv4In,
   type NetworkList,
   type PluginConfig,
   parseConflist,
@@ -52,7 +52,7 @@ export async function addPod(pod: NewPod, ports: LabPorts): Promise<PodRecord> {
   try {
     await makePodNamespace(lab, name, ports.clock)
     const result = await addThroughAll(call)
-    const added = { ...record, result, address: ipv4In(result) }
+    const added = { ...record, result, ...addressesIn(result) }
     await writeState(podFile(lab, host, name), added)
     return added
   } catch (error) {

@@ -81,6 +81,8 @@ export interface PodRecord {
   readonly result?: Readonly<Record<string, unknown>> | undefined
   /** The IPv4 address in it, dotted. */
   readonly address?: string | undefined
+  /** The IPv6 address in it, where there is one. */
+  readonly address6?: string | undefined
 }
 
 export interface StateFault {
@@ -149,6 +151,7 @@ const podSchema: z.ZodType<PodRecord> = z.strictObject({
   containerId: z.string().regex(/^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/, 'not a container id'),
   result: z.record(z.string(), z.unknown()).optional(),
   address: z.ipv4().optional(),
+  address6: z.ipv6().optional(),
 })
 
 export const readLab = (path: string): Promise<Result<LabState, StateFault>> => read(path, labSchema)

@@ -52,6 +52,7 @@ const TOOLS_AT_ONCE = 8
 /** A switch says nothing by itself, and its ports have no addresses: where there is no IPv6, there is none to turn off. */
 const SILENT = 'f=/proc/sys/net/ipv6/conf/default/disable_ipv6; test ! -e $f || echo 1 > $f'
 const FORWARDING = 'echo 1 > /proc/sys/net/ipv4/ip_forward'
+const FORWARDING6 = 'f=/proc/sys/net/ipv6/conf/all/forwarding; test ! -e $f || echo 1 > $f'
 
 /** Makes everything, all of it new; cuts and impairments come later. @throws {WeftError} KERNEL with what was refused. */
 export async function makeUnderlay(lab: LabState, clock: Clock): Promise<void> {
@@ -99,7 +100,7 @@ async function configureHost({ name: lab, underlay }: LabState, { name, address:
     if (underlay === 'routed') must(await addRoute(netlink, { destination: EVERYWHERE, gateway: gatewayOf(address), link }))
   })
   // As on every Kubernetes node: the router, which has CAP_NET_ADMIN alone, finds it done.
-  await shellWithin(namespace, FORWARDING)
+  await shellWithin(namespace, `${FORWARDING}; ${FORWARDING6}`)
 }
 
 async function shellWithin(namespace: string, script: string): Promise<void> {

@@ -4,9 +4,9 @@
  * succeeds, as runtimes do. An address that is given out while the book says that another pod has it is noted at once.
  */
 
-import { formatIpv4 } from '../../mesh/base/address.ts'
 import { type Millis, millis } from '../../mesh/base/brand.ts'
 import { sleep, systemClock } from '../../mesh/base/clock.ts'
+import { formatIp } from '../../mesh/base/ip.ts'
 import { type Random, randomBelow } from '../../mesh/base/random.ts'
 import { listAddresses } from '../../router/kernel/addr.ts'
 import { Netlink } from '../../router/kernel/netlink.ts'
@@ -230,5 +230,5 @@ export class Churn implements AsyncDisposable {
 
 /** But for loopback's, of which there is none while it is down. */
 async function addressesIn({ netlink }: Place): Promise<readonly string[]> {
-  return must(await listAddresses(netlink)).map(({ address }) => formatIpv4(address))
+  return must(await listAddresses(netlink)).map(({ address }) => formatIp(address))
 }

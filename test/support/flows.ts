@@ -5,18 +5,19 @@ import { once } from 'node:events'
 import { createServer, type Server, Socket } from 'node:net'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
-import { formatIpv4, type Ipv4 } from '../../mesh/base/address.ts'
+import { formatIpv4, type Ipv4, parseIpv4 } from '../../mesh/base/address.ts'
 import { type Fd, native } from '../../router/kernel/native.ts'
-import { AF_INET, int32, SO_RCVBUFFORCE, SOCK_DGRAM, SOCK_STREAM, SOL_SOCKET, sockaddrIn } from '../../router/lab/probe/sockaddr.ts'
+import { AF_INET, int32, SO_RCVBUFFORCE, SOCK_DGRAM, SOCK_STREAM, SOL_SOCKET, sockaddr } from '../../router/lab/probe/sockaddr.ts'
 
 const RECEIVE_BUFFER_BYTES = 32 * 1024 * 1024
+const ANY = parseIpv4('0.0.0.0')
 const CHUNK_BYTES = 64 * 1024
 
 /** A UDP socket in a namespace, on `port`, or any. */
 export async function udpIn(netns: Fd, port = 0): Promise<UdpSocket> {
   const fd = native().socket(netns, AF_INET, SOCK_DGRAM, 0)
   native().setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, int32(RECEIVE_BUFFER_BYTES))
-  native().bind(fd, sockaddrIn(undefined, port))
+  native().bind(fd, sockaddr(ANY, port))
   const socket = createSocket('udp4')
   const listening = once(socket, 'listening')
   socket.bind({ fd })
@@ -46,7 +47,7 @@ export async function datagramArrives(
 
 async function listenIn(netns: Fd, port: number): Promise<Server> {
   const fd = native().socket(netns, AF_INET, SOCK_STREAM, 0)
-  native().bind(fd, sockaddrIn(undefined, port))
+  native().bind(fd, sockaddr(ANY, port))
   const server = createServer()
   server.listen({ fd })
   await once(server, 'listening')

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Ipam } from '../../ipam/ipam.ts'
 import { parseIpamInit } from '../../ipam/seed.ts'
+import type { Universe } from '../../ipam/universe.ts'
 import { formatIpv4, type Ipv4, parseCidr, parseIpv4 } from '../../mesh/base/address.ts'
 import { type PeerName, parsePeerName } from '../../mesh/base/brand.ts'
 import { systemClock } from '../../mesh/base/clock.ts'
@@ -37,7 +38,7 @@ export interface TestHost extends AsyncDisposable {
 }
 
 /** On 192.0.2.1/24, alone with a peer at 192.0.2.2 that exists in the ring only. */
-export async function makeHost(): Promise<TestHost> {
+export async function makeHost(universe: Universe = parseCidr('10.32.0.0/12')): Promise<TestHost> {
   await using stack = new AsyncDisposableStack()
   const { ns, netlink } = stack.use(await makeKernelNetns())
   await ns.exec(
@@ -45,10 +46,9 @@ export async function makeHost(): Promise<TestHost> {
     '-c',
     'ip link add eth0 type veth peer name wire && ip link set eth0 up && ip link set wire up && ip address add 192.0.2.1/24 dev eth0',
   )
-  await ns.exec('sh', '-c', 'echo 1 >/proc/sys/net/ipv4/ip_forward')
+  await ns.exec('sh', '-c', 'echo 1 >/proc/sys/net/ipv4/ip_forward; echo 1 >/proc/sys/net/ipv6/conf/all/forwarding')
   const directory = await mkdtemp(join(tmpdir(), 'weft-host-'))
   stack.defer(() => rm(directory, { recursive: true }))
-  const universe = parseCidr('10.32.0.0/12')
   const init = parseIpamInit(`seed=${SELF},${PEER}`, SELF)
   const ipam = stack.use(
     await Ipam.open({ self: SELF, universe, init, directory, clock: systemClock, random: seededRandom(1), log: silentLog }),
@@ -59,6 +59,7 @@ export async function makeHost(): Promise<TestHost> {
     clock: systemClock,
     mtuBytes: () => 1_450,
     hostAddress: () => undefined,
+    universe: () => universe,
     unavailable: () => undefined,
   })
   const destinations = new Map<PeerName, Destination>([[PEER, { peer: PEER, underlay: parseIpv4('192.0.2.2'), mtuBytes: 1_500 }]])

@@ -7,8 +7,9 @@
 
 import type { AttachmentKey } from '../../ipam/attachment.ts'
 import { Ipam } from '../../ipam/ipam.ts'
+import { encodeHeader } from '../../ipam/journal.ts'
 import { decodeDelta, encodeDelta } from '../../ipam/ring-codec.ts'
-import type { Cidr, Ipv4 } from '../../mesh/base/address.ts'
+import { type Cidr, type Ipv4, parseCidr } from '../../mesh/base/address.ts'
 import { type PeerName, seconds } from '../../mesh/base/brand.ts'
 import { toHex } from '../../mesh/base/bytes.ts'
 import { silentLog } from '../../mesh/base/log.ts'
@@ -43,7 +44,7 @@ interface Node {
 const IN_FLIGHT_MAX = 300
 
 /** A journal's, as long as no cluster is named in it. */
-const HEADER_BYTES = 23
+const HEADER_BYTES = encodeHeader({ peer: peerNumber(0), universe: parseCidr('10.32.0.0/12'), cluster: '' }).length
 
 export type Happening =
   | 'went for good'

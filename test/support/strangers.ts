@@ -2,7 +2,7 @@
 import { connect, type Socket } from 'node:net'
 import { formatIpv4, type Ipv4 } from '../../mesh/base/address.ts'
 import { native } from '../../router/kernel/native.ts'
-import { AF_INET, SOCK_STREAM, sockaddrIn } from '../../router/lab/probe/sockaddr.ts'
+import { AF_INET, SOCK_STREAM, sockaddr } from '../../router/lab/probe/sockaddr.ts'
 import type { Netns } from './netns.ts'
 
 export interface Approach {
@@ -16,7 +16,7 @@ export interface Approach {
 /** Connects, and reads and forgets whatever it hears. */
 function approach({ from, source, to, port }: Approach): Socket {
   const fd = native().socket(from.fd, AF_INET, SOCK_STREAM, 0)
-  native().bind(fd, sockaddrIn(source))
+  native().bind(fd, sockaddr(source))
   // Node's types do not know that a socket that exists already can be connected.
   const socket = connect({ fd, host: formatIpv4(to), port } as never)
   socket.on('error', () => undefined)

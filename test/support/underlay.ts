@@ -57,7 +57,8 @@ export async function makeScene(underlay: UnderlayKind, mtus: readonly number[],
     if (fd === undefined) throw new Error(`there is no host ${host}`)
     return fd
   }
-  const probe = (from: HostName): IcmpProbe => new IcmpProbe(netns(from), { native: native(), clock: systemClock, identifier: 77 })
+  const probe = (from: HostName): IcmpProbe =>
+    new IcmpProbe(netns(from), { native: native(), clock: systemClock, own: address(from), identifier: 77 })
   const running = stack.move()
   return {
     lab,

@@ -8,6 +8,7 @@
  * and arm64, both little endian. What arrives is read with bounds checks and never throws.
  */
 import { type Ipv4, ipv4Bytes, ipv4FromBytes } from '../../../mesh/base/address.ts'
+import { type Ip, ipv6Bytes, ipv6OnLink, isIpv4 } from '../../../mesh/base/ip.ts'
 import { assert } from '../../../mesh/base/result.ts'
 import { type Mac, macBytes, macFromBytes } from '../mac.ts'
 
@@ -82,6 +83,10 @@ export function ipv4(type: number, address: Ipv4): Uint8Array {
   return attribute(type, ipv4Bytes(address))
 }
 
+export function ip(type: number, address: Ip): Uint8Array {
+  return isIpv4(address) ? ipv4(type, address) : attribute(type, ipv6Bytes(address))
+}
+
 export function mac(type: number, address: Mac): Uint8Array {
   return attribute(type, macBytes(address))
 }
@@ -148,6 +153,12 @@ export function getText(attributes: Attributes, type: number): string | undefine
 export function getIpv4(attributes: Attributes, type: number): Ipv4 | undefined {
   const value = attributes.get(type)
   return value?.length === 4 ? ipv4FromBytes(value) : undefined
+}
+
+/** The family is told by the length. */
+export function getIp(attributes: Attributes, type: number): Ip | undefined {
+  const value = attributes.get(type)
+  return value?.length === 16 ? ipv6OnLink(value) : getIpv4(attributes, type)
 }
 
 export function getMac(attributes: Attributes, type: number): Mac | undefined {

@@ -86,6 +86,8 @@ export interface LinkChanges {
   readonly alias?: string
   /** A bridge to become a port of; 0 to leave it. */
   readonly master?: number
+  /** Whether it makes itself a link-local address of IPv6 when it comes up. EAFNOSUPPORT where there is no IPv6. */
+  readonly linkLocal?: boolean
   /** Moves it there; its addresses and routes are lost. */
   readonly netns?: Fd
 }
@@ -104,10 +106,14 @@ const Attribute = {
   operState: 16,
   info: 18,
   alias: 20,
+  families: 26,
   netnsFd: 28,
   extensionMask: 29,
 } as const
 const Info = { kind: 1, data: 2 } as const
+/** IFLA_INET6_ADDR_GEN_MODE and its values. */
+const INET6_GENERATION = 8
+const Generation = { eui64: 0, none: 1 } as const
 const VETH_PEER = 1
 const Vxlan = { id: 1, local: 4, learning: 7, port: 15, collectMetadata: 25 } as const
 
@@ -155,14 +161,20 @@ export function encodeBridge(link: NewLink): Uint8Array {
   return newLink(link, 'bridge', [])
 }
 
-export function encodeLinkChanges(index: number, { up, alias, master, netns, ...others }: LinkChanges): Uint8Array {
+export function encodeLinkChanges(index: number, { up, alias, master, netns, linkLocal, ...others }: LinkChanges): Uint8Array {
   return Buffer.concat([
     header(index, up),
     ...common(others),
     ...attributes.given(alias, attributes.text, Attribute.alias),
     ...attributes.given(master, attributes.u32, Attribute.master),
     ...attributes.given(netns, attributes.u32, Attribute.netnsFd),
+    ...(linkLocal === undefined ? [] : [encodeGeneration(linkLocal)]),
   ])
+}
+
+function encodeGeneration(linkLocal: boolean): Uint8Array {
+  const mode = attributes.u8(INET6_GENERATION, linkLocal ? Generation.eui64 : Generation.none)
+  return attributes.nested(Attribute.families, [attributes.nested(Family.inet6, [mode])])
 }
 
 /** One link, by number or by name, to get or to delete. */

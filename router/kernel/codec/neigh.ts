@@ -5,14 +5,15 @@
  *   | family | pad | index | state | flags | type | attributes …
  */
 import type { Ipv4 } from '../../../mesh/base/address.ts'
+import type { Ip } from '../../../mesh/base/ip.ts'
 import type { Mac } from '../mac.ts'
 import * as attributes from './attributes.ts'
-import { Family } from './numbers.ts'
+import { Family, familyOf, type IpFamily, isIpFamily } from './numbers.ts'
 
 /** A neighbour whose hardware address is known. */
 export interface Neighbour {
   readonly link: number
-  readonly address: Ipv4
+  readonly address: Ip
   readonly mac: Mac
   /** Said by somebody and kept until deleted, not learned. True when absent. */
   readonly permanent?: boolean | undefined
@@ -52,31 +53,31 @@ function header({ family, link, state, flags }: Header): Uint8Array {
 
 export function encodeNeighbour({ link, address, mac }: Neighbour): Uint8Array {
   return Buffer.concat([
-    header({ family: Family.inet, link, state: STATE_PERMANENT, flags: 0 }),
-    attributes.ipv4(Attribute.destination, address),
+    header({ family: familyOf(address), link, state: STATE_PERMANENT, flags: 0 }),
+    attributes.ip(Attribute.destination, address),
     attributes.mac(Attribute.hardwareAddress, mac),
   ])
 }
 
 export function encodeNeighbourReference({ link, address }: Pick<Neighbour, 'link' | 'address'>): Uint8Array {
-  return Buffer.concat([header({ family: Family.inet, link, state: 0, flags: 0 }), attributes.ipv4(Attribute.destination, address)])
+  return Buffer.concat([header({ family: familyOf(address), link, state: 0, flags: 0 }), attributes.ip(Attribute.destination, address)])
 }
 
-export function encodeNeighbourDump(link: number | undefined): Uint8Array {
+export function encodeNeighbourDump(link: number | undefined, family: IpFamily): Uint8Array {
   return Buffer.concat([
-    header({ family: Family.inet, link: 0, state: 0, flags: 0 }),
+    header({ family: Family[family], link: 0, state: 0, flags: 0 }),
     ...attributes.given(link, attributes.u32, Attribute.link),
   ])
 }
 
-/** Undefined when it is malformed, not IPv4, or its hardware address is not known (incomplete, failed). */
+/** Undefined when it is malformed, of another family, or its hardware address is not known (incomplete, failed). */
 export function decodeNeighbour(payload: Uint8Array): Neighbour | undefined {
   if (payload.length < HEADER_BYTES) return undefined
   const view = new DataView(payload.buffer, payload.byteOffset, payload.byteLength)
   const found = attributes.readAttributes(payload.subarray(HEADER_BYTES))
-  const address = attributes.getIpv4(found, Attribute.destination)
+  const address = attributes.getIp(found, Attribute.destination)
   const mac = attributes.getMac(found, Attribute.hardwareAddress)
-  if (view.getUint8(0) !== Family.inet || address === undefined || mac === undefined) return undefined
+  if (!isIpFamily(view.getUint8(0)) || address === undefined || mac === undefined) return undefined
   return { link: view.getUint32(4, true), address, mac, permanent: (view.getUint16(8, true) & STATE_PERMANENT) !== 0 }
 }
 

@@ -1,6 +1,19 @@
 /** Numbers that several rtnetlink objects share (linux/rtnetlink.h, linux/socket.h). */
 
-export const Family = { unspecified: 0, inet: 2, bridge: 7 } as const
+import { type Ip, isIpv4 } from '../../../mesh/base/ip.ts'
+
+export const Family = { unspecified: 0, inet: 2, bridge: 7, inet6: 10 } as const
+
+/** The families that have addresses and routes. */
+export type IpFamily = 'inet' | 'inet6'
+
+export function familyOf(address: Ip): number {
+  return isIpv4(address) ? Family.inet : Family.inet6
+}
+
+export function isIpFamily(family: number): boolean {
+  return family === Family.inet || family === Family.inet6
+}
 
 /** Each object has four message types in a row: new, delete, get, set. */
 export const RtmType = {

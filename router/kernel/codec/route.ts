@@ -1,36 +1,37 @@
 /**
- * IPv4 routes (linux/rtnetlink.h, linux/lwtunnel.h): `struct rtmsg`, then attributes.
+ * Routes (linux/rtnetlink.h, linux/lwtunnel.h): `struct rtmsg`, then attributes.
  *
  *   0        1                  2               3     4       5          6       7      8       12
  *   | family | length of prefix | source length | tos | table | protocol | scope | type | flags | attributes …
  */
-import type { Cidr, Ipv4 } from '../../../mesh/base/address.ts'
-import { ipv4 } from '../../../mesh/base/address.ts'
+import { type Ipv4, ipv4 } from '../../../mesh/base/address.ts'
+import { type Ip, ipv6OnLink } from '../../../mesh/base/ip.ts'
+import { hostPrefix, IPV4_BITS, IPV6_BITS, isCidr6, type Prefix } from '../../../mesh/base/prefix.ts'
 import * as attributes from './attributes.ts'
-import { Family, type Scope, scopeNumber, scopeOf } from './numbers.ts'
+import { Family, familyOf, type IpFamily, isIpFamily, type Scope, scopeNumber, scopeOf } from './numbers.ts'
 
 /** Lists have every field; `add` fills in what is absent, `delete` takes it for "any". */
 export interface Route {
-  /** 0.0.0.0/0 is the default route. */
-  readonly destination: Cidr
+  /** Says which family the route is of. 0.0.0.0/0 and ::/0 are the default routes. */
+  readonly destination: Prefix
   /** `unicast` when absent. */
   readonly type?: RouteType | undefined
-  readonly gateway?: Ipv4 | undefined
+  readonly gateway?: Ip | undefined
   /** The index of the link it leaves by. */
   readonly link?: number | undefined
-  /** When absent: `host` for local ones, `link` for those without a gateway, else `global`. */
+  /** IPv6 has `global` only. When absent: `host` for local ones, `link` for those without a gateway, else `global`. */
   readonly scope?: Scope | undefined
   /** Who made it: 1 to 255. `boot` (3) when absent. */
   readonly protocol?: number | undefined
   /** 1 to 2^32 - 1. The main table (254) when absent. */
   readonly table?: number | undefined
   /** The source address of what this machine sends by it. */
-  readonly source?: Ipv4 | undefined
+  readonly source?: Ip | undefined
   /** Of packets that take it; the link's when absent. */
   readonly mtuBytes?: number | undefined
   /** The gateway is on the link although no prefix says so. False when absent. */
   readonly onlink?: boolean | undefined
-  /** The lowest wins; 0 when absent. */
+  /** The lowest wins; when absent 0 for IPv4, 1024 for IPv6. */
   readonly priority?: number | undefined
   /** Told to a tunnel device in external mode. */
   readonly encap?: Encap | undefined
@@ -57,6 +58,8 @@ export interface Encap {
 
 /** What the kernel is asked to leave out of a list. */
 export interface RouteFilter {
+  /** `inet` when absent. */
+  readonly family?: IpFamily
   readonly table?: number
   readonly protocol?: number
   readonly link?: number
@@ -97,12 +100,13 @@ const TUNNEL_CHECKSUM = 0x0001
 const TUNNEL_DONT_FRAGMENT = 0x0100
 
 const ANY_IPV4 = ipv4(0)
+const ANY_IPV6 = ipv6OnLink(new Uint8Array(16))
 
 /** What is absent is encoded as "unspecified". */
 export function encodeRoute(route: Route): Uint8Array {
   const bytes = new Uint8Array(HEADER_BYTES)
   const view = new DataView(bytes.buffer)
-  view.setUint8(0, Family.inet)
+  view.setUint8(0, familyOf(route.destination.base))
   view.setUint8(1, route.destination.length)
   view.setUint8(5, route.protocol ?? 0)
   view.setUint8(6, scopeNumber(route.scope))
@@ -110,11 +114,11 @@ export function encodeRoute(route: Route): Uint8Array {
   view.setUint32(8, route.onlink ? FLAG_ONLINK : 0, true)
   return Buffer.concat([
     bytes,
-    ...(route.destination.length === 0 ? [] : [attributes.ipv4(Attribute.destination, route.destination.base)]),
+    ...(route.destination.length === 0 ? [] : [attributes.ip(Attribute.destination, route.destination.base)]),
     ...attributes.given(route.table, attributes.u32, Attribute.table),
-    ...attributes.given(route.gateway, attributes.ipv4, Attribute.gateway),
+    ...attributes.given(route.gateway, attributes.ip, Attribute.gateway),
     ...attributes.given(route.link, attributes.u32, Attribute.link),
-    ...attributes.given(route.source, attributes.ipv4, Attribute.preferredSource),
+    ...attributes.given(route.source, attributes.ip, Attribute.preferredSource),
     ...(route.priority ? [attributes.u32(Attribute.priority, route.priority)] : []),
     ...(route.mtuBytes === undefined ? [] : [attributes.nested(Attribute.metrics, [attributes.u32(METRIC_MTU, route.mtuBytes)])]),
     ...(route.encap === undefined ? [] : encodeEncap(route.encap)),
@@ -134,10 +138,10 @@ function encodeEncap(encap: Encap): readonly Uint8Array[] {
   return [attributes.u16(Attribute.encapType, ENCAP_TYPE_IP), attributes.nested(Attribute.encap, tunnel)]
 }
 
-export function encodeRouteDump({ table, protocol, link }: RouteFilter): Uint8Array {
+export function encodeRouteDump({ family = 'inet', table, protocol, link }: RouteFilter): Uint8Array {
   const bytes = new Uint8Array(HEADER_BYTES)
   const view = new DataView(bytes.buffer)
-  view.setUint8(0, Family.inet)
+  view.setUint8(0, Family[family])
   view.setUint8(5, protocol ?? 0)
   return Buffer.concat([
     bytes,
@@ -147,14 +151,13 @@ export function encodeRouteDump({ table, protocol, link }: RouteFilter): Uint8Ar
 }
 
 /** Asks which way a packet to `destination` would go. */
-export function encodeRouteQuery(destination: Ipv4): Uint8Array {
+export function encodeRouteQuery(destination: Ip): Uint8Array {
   const bytes = new Uint8Array(HEADER_BYTES)
-  bytes[0] = Family.inet
-  bytes[1] = 32
-  return Buffer.concat([bytes, attributes.ipv4(Attribute.destination, destination)])
+  bytes.set([familyOf(destination), hostPrefix(destination).length])
+  return Buffer.concat([bytes, attributes.ip(Attribute.destination, destination)])
 }
 
-/** Undefined when it is malformed, not IPv4, of a type that we do not know, or the cached copy of a lookup. */
+/** Undefined when it is malformed, of another family, of a type that we do not know, or the cached copy of a lookup. */
 export function decodeRoute(payload: Uint8Array): Route | undefined {
   const route = decodeLookup(payload)
   if (route === undefined) return undefined
@@ -169,21 +172,29 @@ export function decodeLookup(payload: Uint8Array): Route | undefined {
   const found = attributes.readAttributes(payload.subarray(HEADER_BYTES))
   const length = view.getUint8(1)
   const type = typeOf(view.getUint8(7))
-  if (view.getUint8(0) !== Family.inet || length > 32 || (type === undefined && view.getUint8(7) !== 0)) return undefined
+  if (!isIpFamily(view.getUint8(0)) || (type === undefined && view.getUint8(7) !== 0)) return undefined
+  const destination = decodePrefix(view.getUint8(0) === Family.inet6, attributes.getIp(found, Attribute.destination), length)
+  if (destination === undefined) return undefined
   return {
-    destination: { base: attributes.getIpv4(found, Attribute.destination) ?? ANY_IPV4, length },
+    destination,
     type,
-    gateway: attributes.getIpv4(found, Attribute.gateway),
+    gateway: attributes.getIp(found, Attribute.gateway),
     link: attributes.getU32(found, Attribute.link),
     scope: scopeOf(view.getUint8(6)),
     protocol: orUndefined(view.getUint8(5)),
     table: orUndefined(attributes.getU32(found, Attribute.table) ?? view.getUint8(4)),
-    source: attributes.getIpv4(found, Attribute.preferredSource),
+    source: attributes.getIp(found, Attribute.preferredSource),
     mtuBytes: attributes.getU32(attributes.readNested(found, Attribute.metrics), METRIC_MTU),
     onlink: (view.getUint32(8, true) & FLAG_ONLINK) !== 0,
     priority: attributes.getU32(found, Attribute.priority) ?? 0,
     encap: decodeEncap(found),
   }
+}
+
+/** The kernel leaves the address of a default route out. */
+function decodePrefix(isInet6: boolean, base: Ip | undefined, length: number): Prefix | undefined {
+  const prefix = { base: base ?? (isInet6 ? ANY_IPV6 : ANY_IPV4), length } as Prefix
+  return isCidr6(prefix) === isInet6 && length <= (isInet6 ? IPV6_BITS : IPV4_BITS) ? prefix : undefined
 }
 
 /** The kernel lists zeros for what was not said. */

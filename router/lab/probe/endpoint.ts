@@ -1,28 +1,29 @@
-/** One pod as the check sees it: sockets inside its network namespace, all held by this one process. */
+/** One pod over one family, as the check sees it: sockets inside its network namespace, all held by this one process. */
 import { closeSync } from 'node:fs'
-import { type Ipv4, parseIpv4 } from '../../../mesh/base/address.ts'
+import type { Ipv4 } from '../../../mesh/base/address.ts'
 import type { Clock } from '../../../mesh/base/clock.ts'
 import { describeError } from '../../../mesh/base/errors.ts'
+import type { Ip, Ipv6 } from '../../../mesh/base/ip.ts'
 import { err, ok, type Result } from '../../../mesh/base/result.ts'
 import type { Fd, Native } from '../../kernel/native.ts'
 import { openNetns } from '../../kernel/netns.ts'
+import { probeFamily } from './family.ts'
 import { IcmpProbe } from './icmp-probe.ts'
 import type { Outcome } from './pending.ts'
 import type { CheckName } from './report.ts'
-import { AF_INET, IP_MTU, SOCK_DGRAM, SOL_IP, sockaddrIn } from './sockaddr.ts'
+import { SOCK_DGRAM, sockaddr } from './sockaddr.ts'
 import { TcpProbe } from './tcp-probe.ts'
 import { UdpProbe } from './udp-probe.ts'
 
-/** What `ping` sends unless told otherwise: 56 bytes and the headers. */
+/** What `ping` sends over IPv4 unless told otherwise: 56 bytes and the headers. */
 const SMALL_PACKET_BYTES = 84
-
-/** Set apart for documentation (RFC 5737): nobody answers there, so that no path of its own was ever learned for it. */
-const NOWHERE: Ipv4 = parseIpv4('192.0.2.1')
 
 /** Who is to be checked. */
 export interface ProbeTarget {
   readonly name: string
   readonly address: Ipv4
+  /** Undefined when it has IPv4 alone. */
+  readonly address6?: Ipv6 | undefined
   /** Of its network namespace. */
   readonly namespacePath: string
 }
@@ -34,9 +35,12 @@ export interface ProbePorts {
   readonly run: number
 }
 
+/** A `fullMtu` that passes tells the size that did. */
+export type SizedOutcome = Result<number | undefined, string>
+
 /** Owns the sockets of one pod. */
 export class ProbeEndpoint implements AsyncDisposable {
-  readonly address: Ipv4
+  readonly address: Ip
   /** What the pod's default route carries: the biggest packet that the pod may think of. */
   readonly mtuBytes: number
   readonly #icmp: IcmpProbe
@@ -44,7 +48,7 @@ export class ProbeEndpoint implements AsyncDisposable {
   readonly #tcp: TcpProbe
   readonly #resources: AsyncDisposableStack
 
-  private constructor(address: Ipv4, parts: Parts) {
+  private constructor(address: Ip, parts: Parts) {
     this.address = address
     this.mtuBytes = parts.mtuBytes
     this.#icmp = parts.icmp
@@ -54,20 +58,20 @@ export class ProbeEndpoint implements AsyncDisposable {
   }
 
   /** @throws {Error} when the namespace is not there, has no default route, or sockets cannot be made in it. */
-  static async open({ address, namespacePath }: ProbeTarget, { native, clock, run }: ProbePorts): Promise<ProbeEndpoint> {
+  static async open(address: Ip, namespacePath: string, { native, clock, run }: ProbePorts): Promise<ProbeEndpoint> {
     await using stack = new AsyncDisposableStack()
     const netns = stack.adopt(openNetns(namespacePath), closeSync)
     const parts = {
-      mtuBytes: routeMtu(native, netns),
-      icmp: stack.use(new IcmpProbe(netns, { native, clock, identifier: run & 0xffff })),
+      mtuBytes: routeMtu(native, netns, address),
+      icmp: stack.use(new IcmpProbe(netns, { native, clock, own: address, identifier: run & 0xffff })),
       udp: stack.use(await UdpProbe.open(netns, { native, clock, own: address, run })),
-      tcp: stack.use(await TcpProbe.open(netns, { native, clock })),
+      tcp: stack.use(await TcpProbe.open(netns, { native, clock, own: address })),
     }
     return new ProbeEndpoint(address, { ...parts, resources: stack.move() })
   }
 
-  /** Never throws: whatever goes wrong is the outcome. A `fullMtu` that passes tells the size that did. */
-  async check(name: CheckName, to: ProbeEndpoint): Promise<Result<number | undefined, string>> {
+  /** Never throws: whatever goes wrong is the outcome. */
+  async check(name: CheckName, to: ProbeEndpoint): Promise<SizedOutcome> {
     try {
       return name === 'fullMtu' ? await this.#icmp.largest(to.address, this.mtuBytes) : await this.#run(name, to)
     } catch (error) {
@@ -105,11 +109,12 @@ interface Parts {
 }
 
 /** Sends nothing: connecting a UDP socket only looks up the route. */
-function routeMtu(native: Native, netns: Fd): number {
-  const socket = native.socket(netns, AF_INET, SOCK_DGRAM, 0)
+function routeMtu(native: Native, netns: Fd, own: Ip): number {
+  const { domain, nowhere, mtu } = probeFamily(own)
+  const socket = native.socket(netns, domain, SOCK_DGRAM, 0)
   try {
-    native.connect(socket, sockaddrIn(NOWHERE, 9))
-    const value = native.getsockopt(socket, SOL_IP, IP_MTU, 4)
+    native.connect(socket, sockaddr(nowhere, 9))
+    const value = native.getsockopt(socket, mtu.level, mtu.option, 4)
     return new DataView(value.buffer, value.byteOffset, value.byteLength).getUint32(0, true)
   } finally {
     native.close(socket)

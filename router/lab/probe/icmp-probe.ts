@@ -1,38 +1,24 @@
 /** Pings from inside one network namespace, through a raw socket. */
-import { formatIpv4, type Ipv4 } from '../../../mesh/base/address.ts'
 import { bytesEqual } from '../../../mesh/base/bytes.ts'
 import type { Clock } from '../../../mesh/base/clock.ts'
 import { describeError, errnoCode } from '../../../mesh/base/errors.ts'
+import { formatIp, type Ip } from '../../../mesh/base/ip.ts'
 import { err, ok, type Result } from '../../../mesh/base/result.ts'
 import type { Fd, Native } from '../../kernel/native.ts'
-import { decodeIcmp, encodeEchoRequest, ICMP_HEADER_BYTES, IPV4_HEADER_BYTES, UNWANTED_TYPES } from './icmp.ts'
+import { type ProbeFamily, probeFamily } from './family.ts'
+import { ICMP_HEADER_BYTES } from './icmp.ts'
 import { ANSWER_WITHIN, type Outcome, Pending, SUCCESS } from './pending.ts'
-import {
-  AF_INET,
-  ICMP_FILTER,
-  IP_MTU_DISCOVER,
-  IP_PMTUDISC_PROBE,
-  IPPROTO_ICMP,
-  int32,
-  SO_RCVBUFFORCE,
-  SOCK_RAW,
-  SOL_IP,
-  SOL_RAW,
-  SOL_SOCKET,
-  sockaddrIn,
-} from './sockaddr.ts'
+import { IP_PMTUDISC_PROBE, int32, SO_RCVBUFFORCE, SOCK_RAW, SOL_SOCKET, sockaddr } from './sockaddr.ts'
 
 const RECEIVE_BUFFER_BYTES = 4 * 1024 * 1024
 const PACKET_BYTES_MAX = 65_535
 const SEQUENCES = 0x1_0000
 
-/** What every IPv4 link carries (RFC 791): a hop that claims less is wrong. */
-const PACKET_BYTES_MIN = 68
 /** Links narrower than the one before, on one path. */
 const NARROWINGS_MAX = 4
 
 interface Sent {
-  readonly to: Ipv4
+  readonly to: Ip
   readonly payload: Uint8Array
   /** Somebody refused it, and said so. */
   fitsBytes: number | undefined
@@ -41,6 +27,8 @@ interface Sent {
 export interface IcmpProbeOptions {
   readonly native: Native
   readonly clock: Clock
+  /** The address of the namespace; says which family to ping over. */
+  readonly own: Ip
   /** 16 bits; tells our echo requests from those of other programs in the namespace. */
   readonly identifier: number
 }
@@ -48,6 +36,7 @@ export interface IcmpProbeOptions {
 /** Owns one raw socket. */
 export class IcmpProbe implements Disposable {
   readonly #native: Native
+  readonly #family: ProbeFamily
   readonly #fd: Fd
   readonly #watch: number
   readonly #identifier: number
@@ -56,19 +45,21 @@ export class IcmpProbe implements Disposable {
   readonly #buffer: Uint8Array = new Uint8Array(PACKET_BYTES_MAX)
   #sequence = 0
 
-  constructor(netns: Fd, { native, clock, identifier }: IcmpProbeOptions) {
+  constructor(netns: Fd, { native, clock, own, identifier }: IcmpProbeOptions) {
+    const { domain, icmp } = probeFamily(own)
+    this.#family = probeFamily(own)
     this.#native = native
     this.#identifier = identifier
     this.#pending = new Pending(clock)
-    this.#fd = native.socket(netns, AF_INET, SOCK_RAW, IPPROTO_ICMP)
-    native.setsockopt(this.#fd, SOL_RAW, ICMP_FILTER, int32(UNWANTED_TYPES))
-    native.setsockopt(this.#fd, SOL_IP, IP_MTU_DISCOVER, int32(IP_PMTUDISC_PROBE))
+    this.#fd = native.socket(netns, domain, SOCK_RAW, icmp.protocol)
+    native.setsockopt(this.#fd, icmp.filter.level, icmp.filter.option, icmp.filter.value)
+    native.setsockopt(this.#fd, icmp.discover.level, icmp.discover.option, int32(IP_PMTUDISC_PROBE))
     native.setsockopt(this.#fd, SOL_SOCKET, SO_RCVBUFFORCE, int32(RECEIVE_BUFFER_BYTES))
     this.#watch = native.watch(this.#fd, true, () => this.#receive())
   }
 
   /** One echo request that may not be fragmented. @param packetBytes with the IP header. */
-  async ping(to: Ipv4, packetBytes: number): Promise<Outcome> {
+  async ping(to: Ip, packetBytes: number): Promise<Outcome> {
     return (await this.#echo(to, packetBytes)).outcome
   }
 
@@ -76,24 +67,25 @@ export class IcmpProbe implements Disposable {
    * The biggest packet that arrives in one piece, as a host finds it: it sends what its own device takes, and less where
    * somebody on the way says that it does not fit. The answer to a packet of that very size is the proof.
    */
-  async largest(to: Ipv4, packetBytes: number): Promise<Result<number, string>> {
+  async largest(to: Ip, packetBytes: number): Promise<Result<number, string>> {
     let bytes = packetBytes
     for (let narrowing = 0; ; narrowing++) {
       const { outcome, fitsBytes } = await this.#echo(to, bytes)
       if (outcome.ok) return ok(bytes)
-      if (fitsBytes === undefined || fitsBytes >= bytes || fitsBytes < PACKET_BYTES_MIN || narrowing === NARROWINGS_MAX) return outcome
+      if (fitsBytes === undefined || fitsBytes >= bytes || fitsBytes < this.#family.packetBytesMin || narrowing === NARROWINGS_MAX)
+        return outcome
       bytes = fitsBytes
     }
   }
 
-  async #echo(to: Ipv4, packetBytes: number): Promise<{ readonly outcome: Outcome; readonly fitsBytes: number | undefined }> {
+  async #echo(to: Ip, packetBytes: number): Promise<{ readonly outcome: Outcome; readonly fitsBytes: number | undefined }> {
     const sequence = this.#sequence
     this.#sequence = (this.#sequence + 1) % SEQUENCES
-    const payload = patternOf(packetBytes - IPV4_HEADER_BYTES - ICMP_HEADER_BYTES, sequence)
+    const payload = patternOf(packetBytes - this.#family.headerBytes - ICMP_HEADER_BYTES, sequence)
     const answer = this.#pending.ask(sequence, `no reply in ${ANSWER_WITHIN / 1_000} s`)
     const sent: Sent = { to, payload, fitsBytes: undefined }
     this.#sent.set(sequence, sent)
-    const refused = this.#send(encodeEchoRequest({ identifier: this.#identifier, sequence }, payload), to)
+    const refused = this.#send(this.#family.icmp.encode({ identifier: this.#identifier, sequence }, payload), to)
     if (refused !== undefined) this.#pending.answer(sequence, err(refused))
     try {
       const outcome = await answer
@@ -104,12 +96,13 @@ export class IcmpProbe implements Disposable {
   }
 
   /** Why it could not be sent. */
-  #send(packet: Uint8Array, to: Ipv4): string | undefined {
+  #send(packet: Uint8Array, to: Ip): string | undefined {
     try {
-      const accepted = this.#native.send(this.#fd, packet, sockaddrIn(to), [])
+      const accepted = this.#native.send(this.#fd, packet, sockaddr(to), [])
       return accepted === undefined ? 'the send buffer is full' : undefined
     } catch (error) {
-      if (errnoCode(error) === 'EMSGSIZE') return `a packet of ${packet.length + IPV4_HEADER_BYTES} bytes is too big for the first device`
+      if (errnoCode(error) === 'EMSGSIZE')
+        return `a packet of ${packet.length + this.#family.headerBytes} bytes is too big for the first device`
       return describeError(error)
     }
   }
@@ -118,20 +111,20 @@ export class IcmpProbe implements Disposable {
     for (;;) {
       const received = this.#native.receive(this.#fd, this.#buffer)
       if (received === undefined) return
-      this.#take(this.#buffer.subarray(0, received.bytes))
+      this.#take(this.#buffer.subarray(0, received.bytes), received.from)
     }
   }
 
-  #take(packet: Uint8Array): void {
-    const message = decodeIcmp(packet)
+  #take(packet: Uint8Array, from: Uint8Array): void {
+    const message = this.#family.icmp.decode(packet, from)
     if (message === undefined || message.identifier !== this.#identifier) return
     const sent = this.#sent.get(message.sequence)
     if (sent === undefined) return
     if (message.kind === 'refused') {
       sent.fitsBytes = message.fitsBytes
-      this.#pending.answer(message.sequence, err(`${formatIpv4(message.from)} says: ${message.reason}`))
+      this.#pending.answer(message.sequence, err(`${formatIp(message.from)} says: ${message.reason}`))
     } else if (message.from !== sent.to) {
-      this.#pending.answer(message.sequence, err(`${formatIpv4(message.from)} answered instead`))
+      this.#pending.answer(message.sequence, err(`${formatIp(message.from)} answered instead`))
     } else {
       this.#pending.answer(message.sequence, bytesEqual(message.payload, sent.payload) ? SUCCESS : err('the reply has other bytes'))
     }

@@ -7,7 +7,8 @@
  *
  * A raw socket receives whole IP packets: the header stands in front.
  */
-import { type Ipv4, ipv4FromBytes } from '../../../mesh/base/address.ts'
+import { ipv4FromBytes } from '../../../mesh/base/address.ts'
+import type { Ip } from '../../../mesh/base/ip.ts'
 
 export const IPV4_HEADER_BYTES = 20
 export const ICMP_HEADER_BYTES = 8
@@ -41,12 +42,13 @@ export interface Echo {
 
 export type IcmpMessage =
   /** `payload` is a view into the packet. */
-  | (Echo & { readonly kind: 'reply'; readonly from: Ipv4; readonly payload: Uint8Array })
+  | (Echo & { readonly kind: 'reply'; readonly from: Ip; readonly payload: Uint8Array })
   /** Somebody on the way could not pass on our request. */
   | (Echo & {
       readonly kind: 'refused'
-      readonly from: Ipv4
-      readonly reason: string /** The biggest packet that goes on from there. */
+      readonly from: Ip
+      readonly reason: string
+      /** The biggest packet that goes on from there. */
       readonly fitsBytes?: number
     })
 

@@ -1,12 +1,13 @@
 /** TCP from inside one network namespace: a server that echoes, and clients that want their bytes back. */
 import { once } from 'node:events'
 import { type AddressInfo, createServer, type Server, Socket } from 'node:net'
-import { formatIpv4, type Ipv4 } from '../../../mesh/base/address.ts'
 import type { Clock } from '../../../mesh/base/clock.ts'
+import { formatIp, type Ip } from '../../../mesh/base/ip.ts'
 import { err } from '../../../mesh/base/result.ts'
 import type { Fd, Native } from '../../kernel/native.ts'
+import { probeFamily } from './family.ts'
 import { ANSWER_WITHIN, type Outcome, Pending, SUCCESS } from './pending.ts'
-import { AF_INET, SOCK_STREAM, sockaddrIn } from './sockaddr.ts'
+import { SOCK_STREAM, sockaddrAny } from './sockaddr.ts'
 
 /** Several segments at any usual MTU. */
 const MESSAGE: Buffer = Buffer.from(Uint8Array.from({ length: 8 * 1024 }, (_, at) => (at * 13 + (at >> 8)) & 0xff))
@@ -14,6 +15,8 @@ const MESSAGE: Buffer = Buffer.from(Uint8Array.from({ length: 8 * 1024 }, (_, at
 export interface TcpProbeOptions {
   readonly native: Native
   readonly clock: Clock
+  /** The address of the namespace; says which family to use. */
+  readonly own: Ip
 }
 
 /** Owns one listening socket on a port that the kernel chose, and the connections of both roles. */
@@ -35,11 +38,11 @@ export class TcpProbe implements AsyncDisposable {
 
   /** @param netns stays open as long as the probe is used. */
   static async open(netns: Fd, options: TcpProbeOptions): Promise<TcpProbe> {
-    const { native } = options
-    const fd = native.socket(netns, AF_INET, SOCK_STREAM, 0)
+    const { native, own } = options
+    const fd = native.socket(netns, probeFamily(own).domain, SOCK_STREAM, 0)
     const server = createServer()
     try {
-      native.bind(fd, sockaddrIn())
+      native.bind(fd, sockaddrAny(own))
       server.listen({ fd })
       await once(server, 'listening')
     } catch (error) {
@@ -54,16 +57,20 @@ export class TcpProbe implements AsyncDisposable {
   }
 
   /** Connects, sends 8 KB, and wants exactly these back. TCP itself may send a lost segment again meanwhile. */
-  async echo(to: Ipv4, port: number): Promise<Outcome> {
+  async echo(to: Ip, port: number): Promise<Outcome> {
     const key = this.#connections++
     const answer = this.#pending.ask(key, `no connection or echo in ${ANSWER_WITHIN / 1_000} s`)
-    const socket = new Socket({ fd: this.#native.socket(this.#netns, AF_INET, SOCK_STREAM, 0), readable: true, writable: true })
+    const socket = new Socket({
+      fd: this.#native.socket(this.#netns, probeFamily(to).domain, SOCK_STREAM, 0),
+      readable: true,
+      writable: true,
+    })
     const echoed: Buffer[] = []
     socket
       .on('error', (error) => this.#pending.answer(key, err(error.message)))
       .on('data', (chunk: Buffer) => echoed.push(chunk))
       .once('end', () => this.#pending.answer(key, Buffer.concat(echoed).equals(MESSAGE) ? SUCCESS : err('the echo has other bytes')))
-    socket.connect({ host: formatIpv4(to), port }, () => socket.end(MESSAGE))
+    socket.connect({ host: formatIp(to), port }, () => socket.end(MESSAGE))
     try {
       return await answer
     } finally {

@@ -1,13 +1,14 @@
 /** Sends and acknowledges the largest datagrams from inside one network namespace. */
 import { createSocket, type Socket } from 'node:dgram'
 import { once } from 'node:events'
-import { formatIpv4, type Ipv4, parseIpv4 } from '../../../mesh/base/address.ts'
 import type { Clock } from '../../../mesh/base/clock.ts'
+import { formatIp, type Ip, parseIp } from '../../../mesh/base/ip.ts'
 import { err } from '../../../mesh/base/result.ts'
 import type { Fd, Native } from '../../kernel/native.ts'
 import { decodeProbeMessage, encodeAcknowledgement, encodeProbe, type ProbeMessage } from './datagram.ts'
+import { probeFamily } from './family.ts'
 import { ANSWER_WITHIN, type Outcome, Pending, SUCCESS } from './pending.ts'
-import { AF_INET, int32, SO_RCVBUFFORCE, SO_SNDBUFFORCE, SOCK_DGRAM, SOL_SOCKET, sockaddrIn } from './sockaddr.ts'
+import { int32, SO_RCVBUFFORCE, SO_SNDBUFFORCE, SOCK_DGRAM, SOL_SOCKET, sockaddrAny } from './sockaddr.ts'
 
 /** All the datagrams that may be under way at once, in the kernel's accounting of twice their size. */
 const BUFFER_BYTES = 16 * 1024 * 1024
@@ -16,8 +17,8 @@ const SEQUENCES = 0x1_0000_0000
 export interface UdpProbeOptions {
   readonly native: Native
   readonly clock: Clock
-  /** The address that others must see as the sender's. */
-  readonly own: Ipv4
+  /** The address that others must see as the sender's; says which family to use. */
+  readonly own: Ip
   /** 32 bits, the same for all probes of one check. */
   readonly run: number
 }
@@ -25,7 +26,7 @@ export interface UdpProbeOptions {
 /** Owns one UDP socket on a port that the kernel chose. */
 export class UdpProbe implements AsyncDisposable {
   readonly #socket: Socket
-  readonly #own: Ipv4
+  readonly #own: Ip
   readonly #run: number
   readonly #pending: Pending
   #sequence = 0
@@ -41,13 +42,14 @@ export class UdpProbe implements AsyncDisposable {
   }
 
   static async open(netns: Fd, options: UdpProbeOptions): Promise<UdpProbe> {
-    const { native } = options
-    const fd = native.socket(netns, AF_INET, SOCK_DGRAM, 0)
-    const socket = createSocket('udp4')
+    const { native, own } = options
+    const { domain, datagrams } = probeFamily(own)
+    const fd = native.socket(netns, domain, SOCK_DGRAM, 0)
+    const socket = createSocket(datagrams)
     try {
       native.setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, int32(BUFFER_BYTES))
       native.setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, int32(BUFFER_BYTES))
-      native.bind(fd, sockaddrIn())
+      native.bind(fd, sockaddrAny(own))
       // A socket that is given a descriptor is listening before `bind` returns.
       const listening = once(socket, 'listening')
       socket.bind({ fd })
@@ -64,11 +66,11 @@ export class UdpProbe implements AsyncDisposable {
   }
 
   /** One datagram of 65507 bytes to another probe, and its acknowledgement. */
-  send(to: Ipv4, port: number): Promise<Outcome> {
+  send(to: Ip, port: number): Promise<Outcome> {
     const sequence = this.#sequence
     this.#sequence = (this.#sequence + 1) % SEQUENCES
     const answer = this.#pending.ask(sequence, `no acknowledgement in ${ANSWER_WITHIN / 1_000} s`)
-    this.#socket.send(encodeProbe({ run: this.#run, sequence }), port, formatIpv4(to), (error) => {
+    this.#socket.send(encodeProbe({ run: this.#run, sequence }), port, formatIp(to), (error) => {
       if (error !== null) this.#pending.answer(sequence, err(error.message))
     })
     return answer
@@ -78,10 +80,10 @@ export class UdpProbe implements AsyncDisposable {
     if (message === undefined || message.run !== this.#run) return
     if (message.kind === 'probe') {
       // Should it not go out, the sender misses it and says so.
-      this.#socket.send(encodeAcknowledgement(message, parseIpv4(address)), port, address, () => undefined)
+      this.#socket.send(encodeAcknowledgement(message, parseIp(address)), port, address, () => undefined)
     } else {
       const rewritten = message.observed !== this.#own
-      this.#pending.answer(message.sequence, rewritten ? err(`seen as coming from ${formatIpv4(message.observed)}`) : SUCCESS)
+      this.#pending.answer(message.sequence, rewritten ? err(`seen as coming from ${formatIp(message.observed)}`) : SUCCESS)
     }
   }
 

@@ -3,7 +3,7 @@ import { test } from 'vitest'
 import { parseIpv4 } from '../../../mesh/base/address.ts'
 import type { AttachRequest } from '../../../plugin/port.ts'
 import { type Fd, native } from '../../../router/kernel/native.ts'
-import { AF_INET, SOCK_DGRAM, sockaddrIn } from '../../../router/lab/probe/sockaddr.ts'
+import { AF_INET, SOCK_DGRAM, sockaddr } from '../../../router/lab/probe/sockaddr.ts'
 import { makeBusy } from '../../support/busy.ts'
 import { attachRequest, makeHost } from '../../support/host.ts'
 import { makeNetns, type Netns } from '../../support/netns.ts'
@@ -31,9 +31,9 @@ test('a packet that a pod sends as soon as it is attached arrives at another pod
   await using other = await makeNetns()
   using first = attachRequest(other, 'other')
   const [address] = must(await host.pods.attach(first, forever)).addresses
-  const to = sockaddrIn(parseIpv4(address?.address.replace('/32', '') ?? ''), PORT)
+  const to = sockaddr(parseIpv4(address?.address.replace('/32', '') ?? ''), PORT)
   using receiver = udp(other)
-  native().bind(receiver.fd, sockaddrIn(undefined, PORT))
+  native().bind(receiver.fd, sockaddr(parseIpv4('0.0.0.0'), PORT))
   await using stack = new AsyncDisposableStack()
   const pods: { readonly request: AttachRequest; readonly fd: Fd }[] = []
   for (let index = 0; index < PODS; index++) {

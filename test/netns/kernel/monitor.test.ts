@@ -2,6 +2,8 @@
 import { execFileSync } from 'node:child_process'
 import { expect, test } from 'vitest'
 import { ipv4, parseCidr, parseIpv4 } from '../../../mesh/base/address.ts'
+import { parseIpv6 } from '../../../mesh/base/ip.ts'
+import { parseCidr6 } from '../../../mesh/base/prefix.ts'
 import { addAddress, deleteAddress } from '../../../router/kernel/addr.ts'
 import { addVxlan, deleteLink, setLink } from '../../../router/kernel/link.ts'
 import { parseMac } from '../../../router/kernel/mac.ts'
@@ -34,6 +36,23 @@ function summary(event: KernelEvent): string {
       return event satisfies never
   }
 }
+
+test('changes of IPv6 are told like those of IPv4', async () => {
+  await using host = await makeKernelNetns()
+  const { index: link } = await makeLinks(host.netlink, 'wp0')
+  must(await setLink(host.netlink, link, { up: true }))
+  const events: string[] = []
+  using _monitor = Monitor.open({ netns: host.ns.fd, topics: TOPICS, onEvent: (event) => events.push(summary(event)) })
+  const address = { link, address: parseIpv6('fd00::1'), prefixLength: 128, noPrefixRoute: true, noDad: true }
+  const route = { destination: parseCidr6('fd00:1::/64'), link, protocol: PROTOCOL }
+  must(await addAddress(host.netlink, address))
+  must(await addRoute(host.netlink, route))
+  must(await deleteRoute(host.netlink, route))
+  must(await deleteAddress(host.netlink, address))
+  const expected = ['address set fd00::1', 'route set fd00:1:: 119', 'route deleted fd00:1:: 119', 'address deleted fd00::1']
+  await until('the last change was told', () => events.find((event) => event === 'address deleted fd00::1'))
+  expect(new Set(events.filter((event) => expected.includes(event)))).toEqual(new Set(expected))
+})
 
 test('every change is told: links, addresses, routes and neighbours, set and deleted', async () => {
   await using host = await makeKernelNetns()

@@ -16,14 +16,16 @@ test('a setting is written only when it differs', async () => {
   expect(await ns.exec('cat', '/proc/sys/net/ipv4/ip_forward')).toBe('1\n')
 })
 
-test('a dot in a link’s name is written as a slash', async () => {
+test('a dot in a link’s name is written as a slash, and all else as it is', async () => {
   await using ns = await makeNetns()
+  await ns.exec('ip', 'link', 'add', 'weft~é', 'type', 'bridge')
   await ns.exec('ip', 'link', 'add', 'weft.7', 'type', 'bridge')
   const script = `
     import { writeSysctl } from '${MODULE}'
-    await writeSysctl('net.ipv4.conf.weft/7.rp_filter', '2')`
+    await writeSysctl('net.ipv4.conf.weft/7.rp_filter', '2')
+    await writeSysctl('net.ipv4.conf.weft~é.rp_filter', '2')`
   await ns.exec(process.execPath, '--input-type=module', '-e', script)
-  expect(await ns.exec('cat', '/proc/sys/net/ipv4/conf/weft.7/rp_filter')).toBe('2\n')
+  expect(await ns.exec('cat', '/proc/sys/net/ipv4/conf/weft.7/rp_filter', '/proc/sys/net/ipv4/conf/weft~é/rp_filter')).toBe('2\n2\n')
 })
 
 describe('what cannot be', () => {

@@ -21,13 +21,18 @@ const CAP_NET_ADMIN = 1 << 12
 
 const upSchema = z.object({
   hosts: z.array(z.object({ name: z.string(), address: z.string(), peer: z.string() })),
-  pods: z.array(z.object({ name: z.string(), host: z.string(), address: z.ipv4() })),
+  pods: z.array(z.object({ name: z.string(), host: z.string(), address: z.ipv4(), address6: z.ipv6() })),
 })
+const passedSchema = z.object({ ping: z.boolean(), tcp: z.boolean(), udp64k: z.boolean(), fullMtu: z.boolean() })
 const checkSchema = z.object({
   ok: z.boolean(),
   pods: z.array(z.string()),
   pairs: z.array(
-    z.object({ from: z.string(), to: z.string(), ping: z.boolean(), tcp: z.boolean(), udp64k: z.boolean(), fullMtu: z.boolean() }),
+    passedSchema.extend({
+      from: z.string(),
+      to: z.string(),
+      families: z.object({ ipv4: passedSchema, ipv6: passedSchema }),
+    }),
   ),
 })
 const listSchema = z.object({ labs: z.array(z.object({ name: z.string(), phase: z.string(), runningRouters: z.number() })) })
@@ -82,13 +87,16 @@ describe('a cluster of three hosts', () => {
       'c2 on c',
     ])
     expect(new Set(made.pods.map(({ address }) => address)).size).toBe(6)
+    expect(new Set(made.pods.map(({ address6 }) => address6)).size).toBe(6)
     expect(new Set(made.hosts.map(({ peer }) => peer)).size).toBe(3)
   })
 
-  test('every pod reaches every other one, at once', async () => {
+  test('every pod reaches every other one over both families, at once', async () => {
     const { status, stdout } = await lab.run('check', '--json')
     const report = checkSchema.parse(JSON.parse(stdout))
     expect({ status, ok: report.ok, pairs: report.pairs.length }).toEqual({ status: 0, ok: true, pairs: 30 })
+    const passed = { ping: true, tcp: true, udp64k: true, fullMtu: true }
+    for (const { families } of report.pairs) expect(families).toEqual({ ipv4: passed, ipv6: passed })
   })
 
   test('the routers hold CAP_NET_ADMIN and nothing else; where only the owner may read the checkout, also the right to read', async () => {

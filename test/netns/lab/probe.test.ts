@@ -2,6 +2,7 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { parseIpv4 } from '../../../mesh/base/address.ts'
 import { systemClock } from '../../../mesh/base/clock.ts'
+import { parseIpv6 } from '../../../mesh/base/ip.ts'
 import { systemRandom } from '../../../mesh/base/random.ts'
 import { native } from '../../../router/kernel/native.ts'
 import { checkAll } from '../../../router/lab/probe/check.ts'
@@ -22,7 +23,7 @@ beforeEach(async () => {
   stack = new AsyncDisposableStack()
   world = { a: stack.use(await makeNetns()), router: stack.use(await makeNetns()), b: stack.use(await makeNetns()) }
   const { a, router, b } = world
-  await router.exec('sh', '-c', 'echo 1 > /proc/sys/net/ipv4/ip_forward')
+  await router.exec('sh', '-c', 'echo 1 > /proc/sys/net/ipv4/ip_forward; echo 1 > /proc/sys/net/ipv6/conf/all/forwarding')
   for (const [pod, index] of [
     [a, 1],
     [b, 2],
@@ -30,9 +31,12 @@ beforeEach(async () => {
     await pod.exec('ip', 'link', 'add', 'eth0', 'type', 'veth', 'peer', 'name', `to-${index}`, 'netns', router.name)
     await pod.exec('ip', 'address', 'add', `10.9.${index}.2/24`, 'dev', 'eth0')
     await pod.exec('ip', 'link', 'set', 'eth0', 'up')
+    await pod.exec('ip', 'address', 'add', `fd09:${index}::2/64`, 'dev', 'eth0', 'nodad')
     await router.exec('ip', 'address', 'add', `10.9.${index}.1/24`, 'dev', `to-${index}`)
     await router.exec('ip', 'link', 'set', `to-${index}`, 'up')
+    await router.exec('ip', 'address', 'add', `fd09:${index}::1/64`, 'dev', `to-${index}`, 'nodad')
     await pod.exec('ip', 'route', 'add', 'default', 'via', `10.9.${index}.1`)
+    await pod.exec('ip', '-6', 'route', 'add', 'default', 'via', `fd09:${index}::1`)
   }
 })
 
@@ -40,8 +44,8 @@ afterEach(async () => await stack.disposeAsync())
 
 function targets(): readonly ProbeTarget[] {
   return [
-    { name: 'a', address: parseIpv4('10.9.1.2'), namespacePath: world.a.path },
-    { name: 'b', address: parseIpv4('10.9.2.2'), namespacePath: world.b.path },
+    { name: 'a', address: parseIpv4('10.9.1.2'), address6: parseIpv6('fd09:1::2'), namespacePath: world.a.path },
+    { name: 'b', address: parseIpv4('10.9.2.2'), address6: parseIpv6('fd09:2::2'), namespacePath: world.b.path },
   ]
 }
 
@@ -61,7 +65,8 @@ function drop(rule: string): Promise<string> {
   )
 }
 
-const all = { ping: true, tcp: true, udp64k: true, fullMtu: true, provenBytes: 1_500, errors: {} }
+const passed = { ping: true, tcp: true, udp64k: true, fullMtu: true, provenBytes: 1_500 }
+const all = { ...passed, families: { ipv4: passed, ipv6: passed }, errors: {} }
 
 test('a whole network passes all four checks both ways', async () => {
   const { ok, pods, pairs } = await check()
@@ -96,6 +101,18 @@ describe('each fault shows in the checks that it breaks, and in no other', () =>
       rule: 'icmp type echo-request reject with icmp admin-prohibited',
       errors: { ping: '10.9.1.1 says: filtered', fullMtu: '10.9.1.1 says: filtered' },
     },
+    { name: 'TCP over IPv6 is dropped', rule: 'ip6 nexthdr tcp drop', errors: { tcp: 'IPv6: no connection or echo in 2 s' } },
+    {
+      name: 'TCP is dropped over both',
+      rule: 'meta l4proto tcp drop',
+      errors: { tcp: 'no connection or echo in 2 s; IPv6: no connection or echo in 2 s' },
+    },
+    { name: 'fragments of IPv6 are dropped', rule: 'exthdr frag exists drop', errors: { udp64k: 'IPv6: no acknowledgement in 2 s' } },
+    {
+      name: 'echo requests of IPv6 are refused',
+      rule: 'icmpv6 type echo-request reject with icmpv6 admin-prohibited',
+      errors: { ping: 'IPv6: fd09:1::1 says: filtered', fullMtu: 'IPv6: fd09:1::1 says: filtered' },
+    },
   ])('$name', async ({ rule, errors }) => {
     await drop(rule)
     expect(await errorsOf('a', 'b')).toEqual(errors)
@@ -104,8 +121,10 @@ describe('each fault shows in the checks that it breaks, and in no other', () =>
   test('a link on the way is narrower than the pod believes: what does fit is found, and proven', async () => {
     await world.router.exec('ip', 'link', 'set', 'to-2', 'mtu', '1400')
     const proven = async (): Promise<unknown> =>
-      (await check()).pairs.filter(({ from }) => from === 'a').map(({ provenBytes, errors }) => [provenBytes, errors])
-    const expected = [[1_400, {}]]
+      (await check()).pairs
+        .filter(({ from }) => from === 'a')
+        .map(({ families: { ipv4, ipv6 }, errors }) => [ipv4?.provenBytes, ipv6?.provenBytes, errors])
+    const expected = [[1_400, 1_400, {}]]
     expect(await proven()).toEqual(expected)
     // What the first check taught the kernel about the path does not make the second one content with less.
     expect(await proven()).toEqual(expected)
@@ -125,6 +144,14 @@ describe('each fault shows in the checks that it breaks, and in no other', () =>
     expect(await errorsOf('a', 'b')).toEqual({ udp64k: 'seen as coming from 10.9.2.1' })
   })
 
+  test('the sender is masqueraded over IPv6', async () => {
+    await world.router.exec(
+      'nft',
+      'add table ip6 n; add chain ip6 n p { type nat hook postrouting priority 100; }; add rule ip6 n p masquerade',
+    )
+    expect(await errorsOf('a', 'b')).toEqual({ udp64k: 'IPv6: seen as coming from fd09:2::1' })
+  })
+
   test('one direction only', async () => {
     await drop('iifname "to-1" ip protocol udp meta length > 100 drop')
     expect([await errorsOf('a', 'b'), await errorsOf('b', 'a')]).toEqual([{ udp64k: 'no acknowledgement in 2 s' }, {}])
@@ -138,6 +165,13 @@ describe('each fault shows in the checks that it breaks, and in no other', () =>
       tcp: expect.stringMatching(/ENETUNREACH|EHOSTUNREACH|no connection/),
     })
   })
+})
+
+test('a pod without IPv6 is checked over IPv4 alone', async () => {
+  const [a, b] = targets()
+  if (a === undefined || b === undefined) throw new Error('there are two')
+  const { ok, pairs } = await check([a, { ...b, address6: undefined }])
+  expect([ok, pairs.map(({ families }) => Object.keys(families))]).toEqual([true, [['ipv4'], ['ipv4']]])
 })
 
 test('a pod whose namespace is not there fails with all its pairs, and the others are checked all the same', async () => {

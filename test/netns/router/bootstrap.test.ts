@@ -40,7 +40,7 @@ test('three routers begin with consensus: one alone gives no address and says wh
 
   let running = b.start('--nickname', 'b', ...words)
   await Promise.all([a.ready(), b.ready()])
-  expect((await a.cni('ADD', pod, 'c1')).answer?.ips).toHaveLength(1)
+  expect((await a.cni('ADD', pod, 'c1')).answer?.ips).toHaveLength(2)
   c.start('--nickname', 'c', ...words)
   const { ipam } = await c.ready()
   expect(ipam.ring).toBe((await a.snapshot()).ipam.ring)

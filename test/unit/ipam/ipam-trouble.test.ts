@@ -10,6 +10,7 @@ import { parseCidr } from '../../../mesh/base/address.ts'
 import { seconds } from '../../../mesh/base/brand.ts'
 import { systemClock } from '../../../mesh/base/clock.ts'
 import { silentLog } from '../../../mesh/base/log.ts'
+import { parseCidr6 } from '../../../mesh/base/prefix.ts'
 import { systemRandom } from '../../../mesh/base/random.ts'
 import { allocate, items, key, peer, ranges } from '../../support/ipam.ts'
 import { IpamGroup } from '../../support/ipam-group.ts'
@@ -28,8 +29,9 @@ describe('a ring of another beginning', () => {
   test.each([
     { name: 'other seeds', theirs: '10.32.0.0/24', detail: ['seed id', 'different seed lists'] },
     { name: 'another universe', theirs: '10.64.0.0/24', detail: ['10.64.0.0/24', 'ours is 10.32.0.0/24'] },
-  ])('($name) is refused as a whole, changes nothing, and shows', ({ theirs, detail }) => {
-    const universe = parseCidr(theirs)
+    { name: 'IPv6 beside it', theirs: '10.32.0.0/24', v6: 'fd00::/64', detail: ['range 10.32.0.0/24,fd00::/64; ours is 10.32.0.0/24'] },
+  ])('($name) is refused as a whole, changes nothing, and shows', ({ theirs, v6, detail }) => {
+    const universe = { ...parseCidr(theirs), v6: v6 === undefined ? undefined : parseCidr6(v6) }
     const { ipam } = new IpamGroup('10.32.0.0/24').join('a', 'seed=a')
     const [digest, seedId] = [ipam.part.digest(), seedIdOf(universe, [peer('c')])]
     const merged = ipam.part.merge(encodeDelta({ universe, seedId, items: items(256, '0:c:9'), retired: [] }), peer('c'))

@@ -12,23 +12,38 @@ import { encodeVerdict } from '../../../ipam/verdicts.ts'
 import { parseCidr } from '../../../mesh/base/address.ts'
 import { millis } from '../../../mesh/base/brand.ts'
 import { fromHex, toHex } from '../../../mesh/base/bytes.ts'
+import { parseCidr6 } from '../../../mesh/base/prefix.ts'
 import { GOSSIP_MESSAGE_BYTES_MAX } from '../../../mesh/gossip.ts'
 import { items, news, peer, ring, SEED_ID, soundItems, soundRetired, soundRing } from '../../support/ipam.ts'
 
 const UNIVERSE = parseCidr('10.32.0.0/27')
 const SIZE = 32
+const NO_NEWS = { items: [], retired: [] }
 const VERDICT = encodeVerdict(UNIVERSE, { loser: SEED_ID, winner: seedIdOf(UNIVERSE, [peer('a')]), at: millis(1) })
 const number = fc.integer({ min: 0, max: 0xffff_ffff })
+
+/** The bytes of `UNIVERSE`, and the head of a ring of it. */
+const NO_IPV6 = '00'.repeat(17)
+const BYTES = `0a2000001b${NO_IPV6}`
+const REST = `0000${'00112233aabbccdd'}`
+const HEAD = `03${BYTES}${REST}`
 
 describe('a delta', () => {
   test('has a form that does not change', () => {
     const retired = [{ peer: peer('c'), by: peer('b') }]
     const bytes = encodeDelta({ universe: UNIVERSE, seedId: SEED_ID, items: items(SIZE, '8:a:2:12 12:b:1.3'), retired })
     expect(toHex(bytes)).toBe(
-      `${'031b0001'}${'0a200000'}${'00112233aabbccdd'}${'cccccccccccccccc'}${'bbbbbbbbbbbbbbbb'}` +
+      `${'03'}${BYTES}${'0001'}${'00112233aabbccdd'}${'cccccccccccccccc'}${'bbbbbbbbbbbbbbbb'}` +
         `${'00000008'}${'0000000c'}${'aaaaaaaaaaaaaaaa'}${'00000002'}${'00000000'}` +
         `${'0000000c'}${'00000020'}${'bbbbbbbbbbbbbbbb'}${'00000001'}${'00000003'}`,
     )
+  })
+
+  test('says which range of IPv6 goes with it', () => {
+    const universe = { ...UNIVERSE, v6: parseCidr6('fd00:77:65::/64') }
+    const bytes = encodeDelta({ universe, seedId: SEED_ID, ...NO_NEWS })
+    expect(toHex(bytes)).toBe(`${'03'}${'0a2000001b'}${'fd0000770065'}${'00'.repeat(10)}${'40'}${REST}`)
+    expect(decodeDelta(bytes)).toEqual({ ok: true, value: { universe, seedId: SEED_ID, ...NO_NEWS } })
   })
 
   test('comes back as it went', () => {
@@ -43,13 +58,14 @@ describe('a delta', () => {
 
   test.each([
     { name: 'short', hex: '031b', code: 'malformed' },
-    { name: 'of the form of tokens', hex: '011b00000a20000000112233aabbccdd', code: 'malformed' },
+    { name: 'of the form of tokens', hex: `01${HEAD.slice(2)}`, code: 'malformed' },
     { name: 'that is a verdict', hex: toHex(VERDICT), code: 'malformed' },
-    { name: 'of a universe that is none', hex: '031b00000a20000100112233aabbccdd', code: 'malformed' },
-    { name: 'of a length that is none', hex: '032100000a20000000112233aabbccdd', code: 'malformed' },
-    { name: 'with half an item', hex: `031b00000a20000000112233aabbccdd${'00'.repeat(12)}`, code: 'malformed' },
-    { name: 'with items but no ring', hex: `031b00000a2000000000000000000000${'00'.repeat(24)}`, code: 'malformed' },
-    { name: 'too long', hex: `031b00000a20000000112233aabbccdd${'00'.repeat(24 * (DELTA_ITEMS_MAX + 1))}`, code: 'limit' },
+    { name: 'of a universe that is none', hex: `03${'0a2000011b'}${NO_IPV6}${REST}`, code: 'malformed' },
+    { name: 'of a length that is none', hex: `03${'0a20000021'}${NO_IPV6}${REST}`, code: 'malformed' },
+    { name: 'of a range of IPv6 that is none', hex: `03${'0a2000001b'}${'fd00'.repeat(8)}${'08'}${REST}`, code: 'malformed' },
+    { name: 'with half an item', hex: `${HEAD}${'00'.repeat(12)}`, code: 'malformed' },
+    { name: 'with items but no ring', hex: `03${BYTES}0000${'00'.repeat(8)}${'00'.repeat(24)}`, code: 'malformed' },
+    { name: 'too long', hex: `${HEAD}${'00'.repeat(24 * (DELTA_ITEMS_MAX + 1))}`, code: 'limit' },
   ])('$name is refused', ({ hex, code }) => {
     expect(decodeDelta(fromHex(hex))).toMatchObject({ ok: false, error: { code } })
   })
@@ -109,12 +125,10 @@ describe('finding out what another lacks', () => {
     expect(difference[0]?.length).toBeLessThan(4_000)
   })
 
-  test.each([
-    '031b00000a20000000112233aabbccdd',
-    `031b00000a20000000112233aabbccdd${'00'.repeat(8)}`,
-    `031b00000a20000000112233aabbccdd${'00'.repeat(32)}`,
-    `031b00000a20000000112233aabbccdd${'00'.repeat(12)}`,
-  ])('the summary %s is refused', (hex) => expect(decodeSummary(fromHex(hex))).toMatchObject({ ok: false, error: { code: 'malformed' } }))
+  test.each([HEAD, `${HEAD}${'00'.repeat(8)}`, `${HEAD}${'00'.repeat(32)}`, `${HEAD}${'00'.repeat(12)}`])(
+    'the summary %s is refused',
+    (hex) => expect(decodeSummary(fromHex(hex))).toMatchObject({ ok: false, error: { code: 'malformed' } }),
+  )
 })
 
 test('messages about space come back as they went', () => {

@@ -7,6 +7,7 @@ import { seedIdOf } from '../../../ipam/seed.ts'
 import { encodeVerdict } from '../../../ipam/verdicts.ts'
 import { formatIpv4, parseCidr } from '../../../mesh/base/address.ts'
 import { type Millis, millis, seconds } from '../../../mesh/base/brand.ts'
+import { parseCidr6 } from '../../../mesh/base/prefix.ts'
 import { allocate, items, key, news, peer, ranges } from '../../support/ipam.ts'
 import { IpamGroup } from '../../support/ipam-group.ts'
 import { systemError } from '../../support/memory-disk.ts'
@@ -257,6 +258,10 @@ describe('a verdict', () => {
     { name: 'too short', bytes: Uint8Array.of(2, 24, 0, 0) },
     { name: 'on a ring against itself', bytes: encodeVerdict(universe, { loser: ringOf('a'), winner: ringOf('a'), at: millis(1) }) },
     { name: 'on another range', bytes: encodeVerdict(parseCidr('10.0.0.0/8'), { loser: ringOf('a'), winner: ringOf('b'), at: millis(1) }) },
+    {
+      name: 'on another range of IPv6',
+      bytes: encodeVerdict({ ...universe, v6: parseCidr6('fd00:77:65::/64') }, { loser: ringOf('a'), winner: ringOf('b'), at: millis(1) }),
+    },
   ])('$name is refused', ({ bytes }) => {
     const { ipam } = new IpamGroup(RANGE).join('a', 'seed=a')
     expect(ipam.part.merge(bytes, peer('b')).ok).toBe(false)

@@ -6,9 +6,11 @@ import { encodeHeader, encodeRecords, type JournalRecord, scanJournal } from '..
 import { openStore } from '../../../ipam/store.ts'
 import { parseCidr } from '../../../mesh/base/address.ts'
 import { concatBytes } from '../../../mesh/base/bytes.ts'
+import { parseCidr6 } from '../../../mesh/base/prefix.ts'
 import { items, key, peer, SEED_ID } from '../../support/ipam.ts'
 import { MemoryDisk, systemError } from '../../support/memory-disk.ts'
 
+const RANGE6 = parseCidr6('fd00:77:65::/64')
 const HEADER = { peer: peer('a'), universe: parseCidr('10.32.0.0/27'), cluster: 'blue' }
 const HEAD_BYTES = encodeHeader(HEADER).length
 const RECORDS: readonly JournalRecord[] = [
@@ -90,6 +92,11 @@ describe('a journal that is not ours is refused, with what to do, and nothing of
   test.each([
     { name: 'of another peer', bytes: encodeHeader({ ...HEADER, peer: peer('b') }), text: 'bbbbbbbbbbbbbbbb' },
     { name: 'of another universe', bytes: encodeHeader({ ...HEADER, universe: parseCidr('10.64.0.0/27') }), text: '10.64.0.0/27' },
+    {
+      name: 'of another range of IPv6',
+      bytes: encodeHeader({ ...HEADER, universe: { ...HEADER.universe, v6: RANGE6 } }),
+      text: ',fd00:77:65::/64; we',
+    },
     { name: 'of another cluster', bytes: encodeHeader({ ...HEADER, cluster: 'red' }), text: 'the cluster red; we are to join blue' },
     { name: 'of a later format', bytes: ofFormat(3), text: 'is of format 3, which another version of Weft has written; this one knows 2' },
     {

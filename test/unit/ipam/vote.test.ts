@@ -4,6 +4,7 @@ import { describe, expect, test } from 'vitest'
 import { ROUND_MAX, type Vote } from '../../../ipam/paxos.ts'
 import { type BootstrapMessage, decodeBootstrap, decodeVote, encodeBootstrap, encodeVote, isBootstrapMessage } from '../../../ipam/vote.ts'
 import { parseCidr } from '../../../mesh/base/address.ts'
+import { parseCidr6 } from '../../../mesh/base/prefix.ts'
 import { encodeWire } from '../../../mesh/base/wire.ts'
 import { peer, peerNumber } from '../../support/ipam.ts'
 
@@ -32,6 +33,16 @@ describe('a message', () => {
         expect(decodeBootstrap(bytes)).toEqual({ ok: true, value: { voters: 3, universe: '10.32.0.0/12', message } })
       }),
     )
+  })
+
+  test('and a vote are about a range of each family: with another one of IPv6 they do not count', () => {
+    const both = { ...universe, v6: parseCidr6('fd00::/64') }
+    const message = { kind: 'prepare', ballot: { round: 1, proposer: peer('a') } } as const
+    const decoded = decodeBootstrap(encodeBootstrap({ voters: 3, universe: both }, message))
+    expect(decoded).toMatchObject({ ok: true, value: { universe: '10.32.0.0/12,fd00::/64' } })
+    const vote = encodeVote(peer('a'), both, { promised: undefined, accepted: undefined })
+    expect(decodeVote(peer('a'), universe, vote)).toEqual({ ok: false, error: 'is of another peer or range' })
+    expect(decodeVote(peer('a'), both, vote).ok).toBe(true)
   })
 
   test('of the most seeds there may be is one message', () => {

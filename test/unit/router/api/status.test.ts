@@ -121,6 +121,15 @@ describe('the status text', () => {
 `)
   })
 
+  test('tells the range of IPv6 and the second address of the node, or why pods get none of it here', () => {
+    const ipam = { ...snapshot.ipam, range6: 'fd00:77:65::/64' }
+    const whole = renderStatus({ ...snapshot, ipam, datapath: { ...snapshot.datapath, hostAddress6: 'fd00:77:65::1' } })
+    expect(whole).toContain('          Range: 10.32.0.0/12\n         Range6: fd00:77:65::/64\n')
+    expect(whole).toContain('    HostAddress: 10.32.0.1, fd00:77:65::1\n\n')
+    const without = renderStatus({ ...snapshot, ipam, datapath: { ...snapshot.datapath, ipv6Fault: 'the kernel of this node has none' } })
+    expect(without).toContain('    HostAddress: 10.32.0.1\n           IPv6: none for pods: the kernel of this node has none\n')
+  })
+
   test('tells what the node was called before, and why that has changed', () => {
     const formerly = { name: 'ffffffffffffffff', until: '2026-11-24T12:00:00.000Z', reason: 'a copy of that of the router at 198.18.0.2' }
     const text = renderStatus({ ...snapshot, router: { ...snapshot.router, formerly } })

@@ -2,6 +2,7 @@
 import { describe, expect, test } from 'vitest'
 import { parseCidr, parseIpv4 } from '../../../../mesh/base/address.ts'
 import { diff } from '../../../../mesh/base/diff.ts'
+import { parseCidr6 } from '../../../../mesh/base/prefix.ts'
 import { addressKey } from '../../../../router/kernel/addr.ts'
 import type { Route } from '../../../../router/kernel/codec/route.ts'
 import { completeRoute, describeRoute, routeKey } from '../../../../router/kernel/route.ts'
@@ -77,4 +78,20 @@ test('a route is told in iproute2’s words', () => {
     '10.32.0.0/16 encap ip id 6784 dst 192.0.2.2 via 169.254.77.2 dev if7 onlink mtu 1450 proto 119',
   )
   expect(describeRoute({ destination: parseCidr('0.0.0.0/0'), type: 'unreachable', priority: 9 })).toBe('unreachable default metric 9')
+})
+
+describe('a wanted route of IPv6', () => {
+  const listed6 = { scope: 'global', protocol: 119, table: 254, onlink: false, priority: 1_024 } as const
+  test.each<{ readonly name: string; readonly want: Route; readonly have: Route }>([
+    {
+      name: 'equals the listed one, whose scope and priority are the kernel’s',
+      want: { destination: parseCidr6('fd00::2/128'), link: 7, scope: 'link', protocol: 119 },
+      have: { ...listed6, destination: parseCidr6('fd00::2/128'), link: 7, type: 'unicast' },
+    },
+    {
+      name: 'that leads nowhere equals the one that is listed with the loopback device',
+      want: { destination: parseCidr6('fd00::/64'), type: 'unreachable', priority: 1_000_000, protocol: 119 },
+      have: { ...listed6, destination: parseCidr6('fd00::/64'), type: 'unreachable', priority: 1_000_000, link: 1 },
+    },
+  ])('$name', ({ want, have }) => expect(diff([want], [have], routeKey)).toEqual({ add: [], remove: [] }))
 })

@@ -1,9 +1,9 @@
 /** Waiting for a link as kernels before 6.8 make it necessary: being asked does not make them take it into use. */
 import { describe, expect, test } from 'vitest'
 import { millis, seconds } from '../../../../mesh/base/brand.ts'
-import { ok } from '../../../../mesh/base/result.ts'
+import { ok, type Result } from '../../../../mesh/base/result.ts'
 import type { Link } from '../../../../router/kernel/codec/link.ts'
-import { kernelError } from '../../../../router/kernel/kernel-error.ts'
+import { type KernelError, kernelError } from '../../../../router/kernel/kernel-error.ts'
 import { untilOperational } from '../../../../router/kernel/operational.ts'
 import { mustFail } from '../../../support/result.ts'
 import { TestClock } from '../../../support/test-clock.ts'
@@ -45,6 +45,21 @@ describe('a link', () => {
     const waiting = untilOperational(() => Promise.resolve(ok(link)), clock)
     await clock.advanceAsync(seconds(11))
     expect(mustFail(await waiting)).toMatchObject({ code: 'ETIMEDOUT', operation: 'ip link show dev eth0' })
+  })
+
+  test('is waited for no longer when nobody wants it any more', async () => {
+    const clock = new TestClock()
+    const controller = new AbortController()
+    let looks = 0
+    const look = (): Promise<Result<Link | undefined, KernelError>> => {
+      looks++
+      return Promise.resolve(ok(link))
+    }
+    const waiting = untilOperational(look, clock, controller.signal)
+    await clock.advanceAsync(millis(1))
+    controller.abort()
+    expect(mustFail(await waiting).code).toBe('ETIMEDOUT')
+    expect(looks).toBe(3)
   })
 
   test('that is gone, or of which the kernel says nothing, is an error at once', async () => {

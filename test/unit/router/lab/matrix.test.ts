@@ -3,7 +3,8 @@ import { expect, test } from 'vitest'
 import { renderMatrix } from '../../../../router/lab/matrix.ts'
 import type { CheckReport, PairReport } from '../../../../router/lab/probe/report.ts'
 
-const whole = { ping: true, tcp: true, udp64k: true, fullMtu: true, provenBytes: 1_450, errors: {} }
+const passed = { ping: true, tcp: true, udp64k: true, fullMtu: true, provenBytes: 1_450 }
+const whole = { ...passed, families: { ipv4: passed }, errors: {} }
 
 function pair(from: string, to: string, changes: Partial<PairReport> = {}): PairReport {
   return { from, to, ...whole, ...changes }
@@ -28,8 +29,9 @@ test('sizes that differ are counted, the biggest first', () => {
 })
 
 test('a cell names the checks that failed, and the reasons follow', () => {
+  const failed = { udp64k: false, fullMtu: false, provenBytes: 0 }
   const errors = { udp64k: 'no acknowledgement in 2 s', fullMtu: '10.9.1.1 says: filtered' }
-  const pairs = [pair('a1', 'longname'), pair('longname', 'a1', { udp64k: false, fullMtu: false, provenBytes: 0, errors })]
+  const pairs = [pair('a1', 'longname'), pair('longname', 'a1', { ...failed, families: { ipv4: { ...passed, ...failed } }, errors })]
   expect(renderMatrix({ lab: 'lab', pods: ['a1', 'longname'], ok: false, pairs, tookMs: 2_050 })).toBe(`         a1       longname
 a1       ·        ok
 longname um       ·
@@ -38,6 +40,22 @@ longname um       ·
 biggest packets in one piece: 1450 bytes (1 pairs)
 failed: p = ping, t = TCP, u = UDP of 64 KB, m = full MTU
   longname → a1  udp64k: no acknowledgement in 2 s; fullMtu: 10.9.1.1 says: filtered
+`)
+})
+
+test('what fails over IPv6 alone is told in capital letters', () => {
+  const both = { ipv4: passed, ipv6: passed }
+  const families = { ipv4: { ...passed, udp64k: false }, ipv6: { ...passed, ping: false, udp64k: false } }
+  const errors = { ping: 'IPv6: no reply in 2 s', udp64k: 'lost; IPv6: lost' }
+  const pairs = [pair('a1', 'b1', { families: both }), pair('b1', 'a1', { ping: false, udp64k: false, families, errors })]
+  expect(renderMatrix({ lab: 'lab', pods: ['a1', 'b1'], ok: false, pairs, tookMs: 2_050 })).toBe(`     a1   b1
+a1   ·    ok
+b1   uPU  ·
+
+1 of 2 pairs ok (ping, TCP, UDP of 64 KB, full MTU, each over IPv4 and IPv6) in 2.0 s
+biggest packets in one piece: 1450 bytes (2 pairs)
+failed: p = ping, t = TCP, u = UDP of 64 KB, m = full MTU; capital letters: over IPv6
+  b1 → a1  ping: IPv6: no reply in 2 s; udp64k: lost; IPv6: lost
 `)
 })
 

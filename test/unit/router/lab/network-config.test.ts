@@ -1,7 +1,7 @@
 /** What the lab's container runtime makes of a network configuration. */
 import { describe, expect, test } from 'vitest'
 import { renderConflist } from '../../../../plugin/conflist.ts'
-import { ipv4In, parseConflist, parseFault, pluginRequest, resultForDel } from '../../../../router/lab/network-config.ts'
+import { addressesIn, parseConflist, parseFault, pluginRequest, resultForDel } from '../../../../router/lab/network-config.ts'
 
 function list(changes: Readonly<Record<string, unknown>>): string {
   return JSON.stringify({ cniVersion: '1.0.0', name: 'net', plugins: [{ type: 'weft-cni' }], ...changes })
@@ -60,12 +60,12 @@ describe('requests', () => {
 })
 
 test.each([
-  [{ ips: [{ address: '10.32.0.1/32' }] }, '10.32.0.1'],
-  [{ ips: [{ address: 'fd00::1/128' }, { address: '10.32.0.2/12' }] }, '10.32.0.2'],
-  [{ ips: [{ address: 'fd00::1/128' }] }, undefined],
-  [{ ips: 'none' }, undefined],
-  [{}, undefined],
-])('the address in %j is %s', (result, address) => expect(ipv4In(result)).toBe(address))
+  [{ ips: [{ address: '10.32.0.1/32' }] }, ['10.32.0.1', undefined]],
+  [{ ips: [{ address: 'fd00::1/128' }, { address: '10.32.0.2/12' }] }, ['10.32.0.2', 'fd00::1']],
+  [{ ips: [{ address: 'fd00::1/128' }] }, [undefined, 'fd00::1']],
+  [{ ips: 'none' }, [undefined, undefined]],
+  [{}, [undefined, undefined]],
+])('the addresses in %j are %j', (result, addresses) => expect(Object.values(addressesIn(result))).toEqual(addresses))
 
 test.each([
   ['{"code": 11, "msg": "later", "details": "why"}', { code: 11, msg: 'later', details: 'why' }],

@@ -2,6 +2,8 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { type Cidr, type Ipv4, ipv4 } from '../../../../../mesh/base/address.ts'
+import { type Ip, type Ipv6, ipv6OnLink } from '../../../../../mesh/base/ip.ts'
+import type { Prefix } from '../../../../../mesh/base/prefix.ts'
 import { type Address, decodeAddress, encodeAddress } from '../../../../../router/kernel/codec/addr.ts'
 import {
   attribute,
@@ -50,6 +52,12 @@ const anyPrefix: fc.Arbitrary<Cidr> = fc.tuple(fc.nat(0xffff_ffff), fc.integer({
   const size = 2 ** (32 - length)
   return { base: ipv4(number - (number % size)), length }
 })
+const anyIpv6: fc.Arbitrary<Ipv6> = fc.uint8Array({ minLength: 16, maxLength: 16 }).map(ipv6OnLink)
+/** Each object is of one family. */
+const anyFamily = fc.constantFrom<readonly [fc.Arbitrary<Ip>, number]>([anyIpv4, 32], [anyIpv6, 128])
+const anyPrefix6: fc.Arbitrary<Prefix> = fc
+  .tuple(anyIpv6, fc.nat(128))
+  .map(([base, length]) => (length === 0 ? { base: ipv6OnLink(new Uint8Array(16)), length } : { base, length }))
 const someScope = fc.constantFrom('global' as const, 'site' as const, 'link' as const, 'host' as const)
 
 function maybe<T>(arbitrary: fc.Arbitrary<T>): fc.Arbitrary<T | undefined> {
@@ -66,34 +74,46 @@ const anyEncap: fc.Arbitrary<Encap> = fc.record({
   checksum: fc.boolean(),
 })
 
-const anyRoute: fc.Arbitrary<Route> = fc.record({
-  destination: anyPrefix,
-  type: maybe(fc.constantFrom('unicast' as const, 'local' as const, 'blackhole' as const, 'unreachable' as const, 'throw' as const)),
-  gateway: maybe(anyIpv4),
-  link: maybe(anyLink),
-  scope: maybe(someScope),
-  protocol: maybe(anyByte),
-  table: maybe(anyNumber),
-  source: maybe(anyIpv4),
-  mtuBytes: maybe(anyNumber),
-  onlink: fc.boolean(),
-  priority: fc.nat(0xffff_ffff),
-  encap: maybe(anyEncap),
-})
+const anyRoute: fc.Arbitrary<Route> = fc.boolean().chain((isIpv6) => routeOf(isIpv6 ? anyPrefix6 : anyPrefix, isIpv6 ? anyIpv6 : anyIpv4))
 
-const anyAddress: fc.Arbitrary<Address> = fc
-  .record({
-    link: anyLink,
-    address: anyIpv4,
-    prefixLength: fc.nat(32),
-    scope: someScope,
-    peer: maybe(anyIpv4),
-    broadcast: maybe(anyIpv4),
-    noPrefixRoute: fc.boolean(),
+function routeOf(destination: fc.Arbitrary<Prefix>, anyIp: fc.Arbitrary<Ip>): fc.Arbitrary<Route> {
+  return fc.record({
+    destination,
+    type: maybe(fc.constantFrom('unicast' as const, 'local' as const, 'blackhole' as const, 'unreachable' as const, 'throw' as const)),
+    gateway: maybe(anyIp),
+    link: maybe(anyLink),
+    scope: maybe(someScope),
+    protocol: maybe(anyByte),
+    table: maybe(anyNumber),
+    source: maybe(anyIp),
+    mtuBytes: maybe(anyNumber),
+    onlink: fc.boolean(),
+    priority: fc.nat(0xffff_ffff),
+    encap: maybe(anyEncap),
   })
-  .filter(({ address, peer }) => address !== peer)
+}
 
-const anyNeighbour: fc.Arbitrary<Neighbour> = fc.record({ link: anyLink, address: anyIpv4, mac: anyMac, permanent: fc.constant(true) })
+const anyAddress: fc.Arbitrary<Address> = anyFamily.chain(([anyIp, bits]) =>
+  fc
+    .record({
+      link: anyLink,
+      address: anyIp,
+      prefixLength: fc.nat(bits),
+      scope: someScope,
+      peer: maybe(anyIp),
+      broadcast: maybe(anyIp),
+      noPrefixRoute: fc.boolean(),
+      noDad: fc.boolean(),
+    })
+    .filter(({ address, peer }) => address !== peer),
+)
+
+const anyNeighbour: fc.Arbitrary<Neighbour> = fc.record({
+  link: anyLink,
+  address: fc.oneof(anyIpv4, anyIpv6),
+  mac: anyMac,
+  permanent: fc.constant(true),
+})
 const anyFdbEntry: fc.Arbitrary<FdbEntry> = fc.record({ link: anyLink, mac: anyMac, destination: anyIpv4 })
 
 const anyPrefixOfRule = maybe(anyPrefix.filter(({ length }) => length > 0))

@@ -1,9 +1,11 @@
 /** The encoders against bytes that were written by hand from the kernel's headers: each file explains its fields. */
 import { describe, expect, test } from 'vitest'
 import { parseCidr, parseIpv4 } from '../../../../../mesh/base/address.ts'
-import { toHex } from '../../../../../mesh/base/bytes.ts'
+import { fromHex, toHex } from '../../../../../mesh/base/bytes.ts'
+import { ipv6OnLink, parseIpv6 } from '../../../../../mesh/base/ip.ts'
+import { parseCidr6 } from '../../../../../mesh/base/prefix.ts'
 import { type Address, decodeAddress, encodeAddress } from '../../../../../router/kernel/codec/addr.ts'
-import { encodeVeth, encodeVxlan } from '../../../../../router/kernel/codec/link.ts'
+import { encodeLinkChanges, encodeVeth, encodeVxlan } from '../../../../../router/kernel/codec/link.ts'
 import { encodeMessage, MessageFlag, readEnding, readMessages } from '../../../../../router/kernel/codec/message.ts'
 import {
   decodeFdbEntry,
@@ -51,9 +53,23 @@ const address: Address = {
   peer: undefined,
   broadcast: undefined,
   noPrefixRoute: true,
+  noDad: false,
 }
 
+const address6: Address = { ...address, address: parseIpv6('fd00:77:65::5'), prefixLength: 128, scope: 'global', noDad: true }
+
 const neighbour: Neighbour = { link: 7, address: parseIpv4('169.254.77.2'), mac: parseMac('02:aa:bb:cc:dd:02'), permanent: true }
+const gateway6 = ipv6OnLink(fromHex('fe800000000000000000000000000001'))
+const neighbour6: Neighbour = { ...neighbour, address: gateway6 }
+const route6: Route = {
+  ...route,
+  destination: parseCidr6('fd00:77:65::8:0/109'),
+  gateway: gateway6,
+  table: 254,
+  source: parseIpv6('fd00:77:65::1'),
+  priority: 1024,
+  encap: undefined,
+}
 const entry: FdbEntry = { link: 7, mac: parseMac('00:00:00:00:00:00'), destination: parseIpv4('192.0.2.2') }
 
 const rule: Rule = {
@@ -84,6 +100,9 @@ describe('what can be listed and added is written and read as the vector says', 
   test.each([
     { name: 'address', bytes: encodeAddress(address), decoded: decodeAddress(vector('netlink/address')), value: address },
     { name: 'neighbour', bytes: encodeNeighbour(neighbour), decoded: decodeNeighbour(vector('netlink/neighbour')), value: neighbour },
+    { name: 'address6', bytes: encodeAddress(address6), decoded: decodeAddress(vector('netlink/address6')), value: address6 },
+    { name: 'neighbour6', bytes: encodeNeighbour(neighbour6), decoded: decodeNeighbour(vector('netlink/neighbour6')), value: neighbour6 },
+    { name: 'route6', bytes: encodeRoute(route6), decoded: decodeRoute(vector('netlink/route6')), value: route6 },
     { name: 'fdb', bytes: encodeFdbEntry(entry), decoded: decodeFdbEntry(vector('netlink/fdb')), value: entry },
     {
       name: 'rule',
@@ -107,6 +126,10 @@ describe('what is only added is written as the vector says', () => {
       peer: { name: 'eth0', mtuBytes: 1450, mac: parseMac('02:77:0a:20:00:05'), netns: 9 as Fd },
     })
     expect(toHex(bytes)).toBe(toHex(vector('netlink/link-veth')))
+  })
+
+  test('a link that makes itself no link-local address', () => {
+    expect(toHex(encodeLinkChanges(7, { linkLocal: false }))).toBe(toHex(vector('netlink/link-generation')))
   })
 
   test('a VXLAN device in external mode', () => {

@@ -2,6 +2,7 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { ipv4 } from '../../../../../mesh/base/address.ts'
+import { ipv6OnLink } from '../../../../../mesh/base/ip.ts'
 import { DATAGRAM_BYTES, decodeProbeMessage, encodeAcknowledgement, encodeProbe } from '../../../../../router/lab/probe/datagram.ts'
 
 const word = fc.nat({ max: 0xffff_ffff })
@@ -19,10 +20,15 @@ test('a probe is read again, and fills the largest datagram', () => {
 
 test('an acknowledgement is read again', () => {
   fc.assert(
-    fc.property(word, word, word, (run, sequence, address) => {
-      const bytes = encodeAcknowledgement({ run, sequence }, ipv4(address))
-      expect(decodeProbeMessage(bytes)).toEqual({ kind: 'acknowledgement', run, sequence, observed: address })
-    }),
+    fc.property(
+      word,
+      word,
+      fc.oneof(word.map(ipv4), fc.uint8Array({ minLength: 16, maxLength: 16 }).map(ipv6OnLink)),
+      (run, sequence, observed) => {
+        const bytes = encodeAcknowledgement({ run, sequence }, observed)
+        expect(decodeProbeMessage(bytes)).toEqual({ kind: 'acknowledgement', run, sequence, observed })
+      },
+    ),
     { seed: 1 },
   )
 })

@@ -1,8 +1,8 @@
 /** ICMP messages of the probe, against packets written by hand from RFC 792 and RFC 1191. */
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { formatIpv4 } from '../../../../../mesh/base/address.ts'
 import { fromHex, toHex } from '../../../../../mesh/base/bytes.ts'
+import { formatIp } from '../../../../../mesh/base/ip.ts'
 import { decodeIcmp, encodeEchoRequest } from '../../../../../router/lab/probe/icmp.ts'
 
 /** An IPv4 header: 20 bytes, protocol ICMP, from 10.9.1.1 to 10.9.1.2. */
@@ -13,7 +13,7 @@ function decode(hex: string): unknown {
   const message = decodeIcmp(fromHex(hex))
   if (message === undefined) return undefined
   const { from, ...rest } = message
-  return { ...rest, from: formatIpv4(from), ...('payload' in rest ? { payload: toHex(rest.payload) } : {}) }
+  return { ...rest, from: formatIp(from), ...('payload' in rest ? { payload: toHex(rest.payload) } : {}) }
 }
 
 describe('echo requests', () => {
