@@ -1,6 +1,6 @@
 /** Numbers that several rtnetlink objects share (linux/rtnetlink.h, linux/socket.h). */
 
-export const Family = { unspecified: 0, inet: 2, bridge: 7 } as const
+export const Family = { unspecified: 0, inet: 2, bridge: 7, inet6: 10 } as const
 
 /** Each object has four message types in a row: new, delete, get, set. */
 export const RtmType = {
