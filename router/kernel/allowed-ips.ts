@@ -1,7 +1,7 @@
 /**
  * Which peer of a WireGuard device gets which prefixes, in steps. Each gives one prefix to one peer and takes it from whoever has
- * it; the kernel does that at once. Addresses that a peer has and is to keep are its own after every step, and all others go
- * straight from the old owner to the new one:
+ * it; the kernel does that at once. Addresses that a peer has and is to keep are its own after every step, and those that change
+ * hands are never without an owner:
  *
  *   - Longer prefixes go first. So a shorter one, when it comes, takes nothing that is not meant by it.
  *   - A prefix that nobody is to have while another one around it has an owner is of that owner too, and stays: the kernel can
