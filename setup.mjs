@@ -54,10 +54,8 @@ const VM_TOOLS = [
   { name: 'busybox', package: 'busybox-static', unpack: busybox, file: join(busybox, 'bin', 'busybox'), runs: ['true'] },
   { name: 'linux-image', package: 'linux-image-amd64', latest: true, unpack: kernel, file: join(kernel, 'boot') },
 ]
-const BENCH_TOOLS = [
-  { name: 'iperf3', package: 'iperf3' },
-  { name: 'sockperf', package: 'sockperf' },
-]
+const IPERF = { name: 'iperf3', package: 'iperf3' }
+const BENCH_TOOLS = [IPERF, { name: 'sockperf', package: 'sockperf' }]
 
 /**
  * A router lives long and holds little. A small nursery keeps small what it has touched once and never gives back; a heap that may
@@ -77,7 +75,7 @@ const TASKS = {
   },
   test: { tools: [...COMPILERS, ...NETWORK_TOOLS, ...TEST_TOOLS], root: true, compiled: true, run: [['vitest', 'run']] },
   'test:vm': {
-    tools: [...COMPILERS, ...NETWORK_TOOLS, ...VM_TOOLS],
+    tools: [...COMPILERS, ...NETWORK_TOOLS, ...VM_TOOLS, IPERF],
     machine: 'x64',
     compiled: true,
     run: [['node', 'test/support/vm/main.ts']],

@@ -62,7 +62,8 @@ export function planWireguard({ want, have, told, now }: PlanInput): DevicePlan 
   ]
   const { keys, listenPort, mark } = want
   const changes: DeviceChanges = {
-    ...(have.privateKey !== undefined && bytesEqual(have.privateKey, keys.secretKey) ? {} : { privateKey: keys.secretKey }),
+    // By the public one: the kernel sets and clears some bits of the private one, as X25519 has it.
+    ...(isSameKey(have.publicKey, keys.publicKey) ? {} : { privateKey: keys.secretKey }),
     ...(have.listenPort === listenPort ? {} : { listenPort }),
     ...(have.mark === mark ? {} : { mark }),
     ...(peers.length === 0 ? {} : { peers }),

@@ -2,9 +2,15 @@
 import { type Ipv4, ipv4 } from '../../mesh/base/address.ts'
 import { bytesEqual, toHex } from '../../mesh/base/bytes.ts'
 import { isIpv4 } from '../../mesh/base/ip.ts'
+import type { NoiseKeys } from '../../mesh/noise-suite.ts'
 import type { DeviceChanges, PeerChange, Prefix, WireguardDevice, WireguardPeer } from '../../router/kernel/codec/wireguard.ts'
 
 type Settings = Omit<WireguardPeer, 'allowedIps'>
+
+/** Not X25519: the model has a cheaper way from a private key to its public one. */
+export function modelKeys(secretKey: Uint8Array): NoiseKeys {
+  return { secretKey, publicKey: secretKey.map((byte) => byte ^ 0x11) }
+}
 
 export class WireguardModel {
   #device: Omit<WireguardDevice, 'peers'> = {
@@ -49,7 +55,7 @@ export class WireguardModel {
     if (replacePeers) for (const key of [...this.#peers.keys()]) this.#remove(key)
     this.#device = {
       ...this.#device,
-      ...(privateKey === undefined ? {} : { privateKey }),
+      ...(privateKey === undefined ? {} : { privateKey, publicKey: modelKeys(privateKey).publicKey }),
       ...(listenPort === undefined ? {} : { listenPort }),
       ...(mark === undefined ? {} : { mark }),
     }

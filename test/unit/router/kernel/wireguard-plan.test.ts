@@ -8,14 +8,14 @@ import { LEFTOVERS_MAX } from '../../../../router/kernel/allowed-ips.ts'
 import type { SocketAddress } from '../../../../router/kernel/codec/sockaddr.ts'
 import type { DeviceChanges, PeerChange, Prefix } from '../../../../router/kernel/codec/wireguard.ts'
 import { type DeviceWants, type PeerWants, planWireguard, type Told } from '../../../../router/kernel/wireguard-plan.ts'
-import { isPeer, WireguardModel } from '../../../support/wireguard-model.ts'
+import { isPeer, modelKeys, WireguardModel } from '../../../support/wireguard-model.ts'
 
 const NOW = 1_000_000
 const SESSION_SECONDS_MAX = 180
 
 const key = (byte: number): Uint8Array => new Uint8Array(32).fill(byte)
 const at = (address: string, port = 6785): SocketAddress => ({ address: parseIp(address), port })
-const OWN = { publicKey: key(0xee), secretKey: key(0xff) }
+const OWN = modelKeys(key(0xff))
 
 function peer(byte: number, changes: Partial<PeerWants> & { readonly ips?: readonly string[] } = {}): PeerWants {
   const { ips = [], ...rest } = changes
@@ -94,7 +94,7 @@ describe('only what differs is said', () => {
     { name: 'the mark', want: { ...wants(...before), mark: 5 }, changes: { mark: 5 } },
     {
       name: 'our own key',
-      want: { ...wants(...before), keys: { publicKey: key(8), secretKey: key(9) } },
+      want: { ...wants(...before), keys: modelKeys(key(9)) },
       changes: { privateKey: key(9) },
     },
     {
@@ -281,10 +281,10 @@ describe('from any device to any other', () => {
         keeper.pass(before)
         keeper.pass(after)
         const { device } = keeper.model
-        expect({ port: device.listenPort, mark: device.mark, key: device.privateKey }).toEqual({
+        expect({ port: device.listenPort, mark: device.mark, key: device.publicKey }).toEqual({
           port: after.listenPort,
           mark: after.mark,
-          key: OWN.secretKey,
+          key: OWN.publicKey,
         })
         expect(device.peers.map(({ publicKey }) => toHex(publicKey)).sort()).toEqual(
           after.peers.map(({ publicKey }) => toHex(publicKey)).sort(),
