@@ -8,7 +8,8 @@ const config: ViteUserConfig = defineConfig({
     include: ['test/**/*.test.ts'],
     exclude: isInVm ? [] : ['test/vm/**'],
     pool: 'forks',
-    testTimeout: 30_000,
+    // An emulated processor takes ten times as long.
+    testTimeout: isInVm ? 120_000 : 30_000,
     hookTimeout: 60_000,
   },
 })

@@ -1,6 +1,5 @@
 /** WireGuard devices, in the words of `ip link` and `wg`. That a kernel has no WireGuard is an answer, not an error. */
 import { err, ok, type Result } from '../../mesh/base/result.ts'
-import { CONTROL_FAMILY, decodeFamily, encodeFamilyQuery } from './codec/generic.ts'
 import type { NewLink } from './codec/link.ts'
 import {
   type DeviceChanges,
@@ -11,6 +10,7 @@ import {
   WIREGUARD_FAMILY,
   type WireguardDevice,
 } from './codec/wireguard.ts'
+import { findFamily } from './generic.ts'
 import { describeKernelError, type KernelError, kernelError } from './kernel-error.ts'
 import { addWireguard, getLink, setLink } from './link.ts'
 import type { Netlink } from './netlink.ts'
@@ -37,12 +37,13 @@ const ENODEV = 19
  */
 export async function ensureWireguard({ route, generic }: WireguardSockets, wanted: NewLink): Promise<Result<Wireguard, KernelError>> {
   const added = await addWireguard(route, wanted)
-  if (!added.ok && added.error.code === 'EOPNOTSUPP') return ok(absent(added.error))
+  if (!added.ok && added.error.code === 'EOPNOTSUPP') return ok(absent(describeKernelError(added.error)))
   if (!added.ok && added.error.code !== 'EEXIST') return added
   const index = await adopt(route, wanted)
   if (!index.ok) return index
-  const family = await findFamily(generic)
-  if (!family.ok) return family.error.code === 'ENOENT' ? ok(absent(family.error)) : family
+  const family = await findFamily(generic, WIREGUARD_FAMILY)
+  if (!family.ok) return family
+  if (family.value === undefined) return ok(absent('there is such a link, but nothing that sets it up'))
   return ok({ kind: 'present', index: index.value, family: family.value })
 }
 
@@ -85,16 +86,8 @@ async function adopt(route: Netlink, { name, mtuBytes, up }: NewLink): Promise<R
   return changed.ok ? ok(link.index) : changed
 }
 
-async function findFamily(generic: Netlink): Promise<Result<number, KernelError>> {
-  const operation = `genl ctrl get name ${WIREGUARD_FAMILY}`
-  const found = await generic.query({ type: CONTROL_FAMILY, payload: encodeFamilyQuery(WIREGUARD_FAMILY), operation }, decodeFamily)
-  if (!found.ok) return found
-  const [family] = found.value
-  return family === undefined ? err(kernelError(operation, ENODEV, 'an answer without a number')) : ok(family)
-}
-
-function absent(error: KernelError): Wireguard {
-  return { kind: 'absent', reason: `this kernel has no WireGuard (${describeKernelError(error)})` }
+function absent(detail: string): Wireguard {
+  return { kind: 'absent', reason: `this kernel has no WireGuard (${detail})` }
 }
 
 /** No key but a public one: this ends up in logs. */

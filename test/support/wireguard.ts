@@ -35,6 +35,11 @@ export function newKeys(): NoiseKeys {
   return crypto.noise.keys(crypto.randomBytes(32))
 }
 
+/** As a public key: any bytes are one. As a preshared one, too. */
+export function randomKey(): Uint8Array {
+  return crypto.randomBytes(32)
+}
+
 /** With a device that has no peers, and is up. */
 export async function makeWireguardHost(): Promise<WireguardHost> {
   await using stack = new AsyncDisposableStack()

@@ -17,6 +17,10 @@ mount -t tmpfs tmpfs /root/run
 mount -t proc proc /root/proc
 mount -t sysfs sysfs /root/sys
 mount -t devtmpfs dev /root/dev
+ln -s /proc/self/fd /root/dev/fd
+ln -s /proc/self/fd/0 /root/dev/stdin
+ln -s /proc/self/fd/1 /root/dev/stdout
+ln -s /proc/self/fd/2 /root/dev/stderr
 mkdir -p /root/dev/shm
 mount -t tmpfs tmpfs /root/dev/shm
 # All of the kernel's modules, for those it calls for by itself (/sbin/modprobe).

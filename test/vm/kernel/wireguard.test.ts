@@ -8,7 +8,7 @@ import { addBridge, getLink } from '../../../router/kernel/link.ts'
 import { ensureWireguard, readWireguard, setWireguard } from '../../../router/kernel/wireguard.ts'
 import type { PeerWants } from '../../../router/kernel/wireguard-plan.ts'
 import { must, mustFail } from '../../support/result.ts'
-import { DEVICE, makeWireguardHost, newKeys, PORT } from '../../support/wireguard.ts'
+import { DEVICE, makeWireguardHost, PORT, randomKey } from '../../support/wireguard.ts'
 
 function base64(bytes: Uint8Array | undefined): string {
   return bytes === undefined ? '(none)' : Buffer.from(bytes).toString('base64')
@@ -35,8 +35,9 @@ function peerFields(peer: WireguardPeer): readonly (string | number)[] {
 }
 
 const peerOf = (changes: Partial<PeerWants> = {}): PeerWants => ({
-  publicKey: newKeys().publicKey,
-  presharedKey: newKeys().secretKey,
+  // Any 32 bytes are a public key.
+  publicKey: randomKey(),
+  presharedKey: randomKey(),
   endpoint: { address: parseIpv4('192.0.2.2'), port: PORT },
   keepalive: 0,
   allowedIps: [parseCidr('10.40.0.0/13')],
@@ -93,7 +94,7 @@ describe('a device with two peers', () => {
       peers: [{ kind: 'update', publicKey: first.publicKey, keepalive: 0 }],
     })
     expect(await host.keep(second)).toEqual({ peers: [{ kind: 'remove', publicKey: first.publicKey }] })
-    expect((await host.read()).peers).toMatchObject([second])
+    expect(sorted(await host.read()).peers).toMatchObject(sorted({ ...(await host.read()), peers: [{ ...second, ...NOTHING_YET }] }).peers)
   })
 
   test('is read as `wg` has set it', async () => {
@@ -130,7 +131,7 @@ describe('a device with two peers', () => {
 })
 
 describe('the flags of a change', () => {
-  const [x, y] = [newKeys().publicKey, newKeys().publicKey]
+  const [x, y] = [randomKey(), randomKey()]
   const keysOf = ({ peers }: WireguardDevice): readonly string[] => peers.map(({ publicKey }) => toHex(publicKey)).sort()
 
   test.each<{
@@ -172,22 +173,22 @@ describe('the flags of a change', () => {
 })
 
 describe('much at once', () => {
-  test('1,000 peers are set, read back, found right, and replaced by others', async () => {
+  test('300 peers are set, read back, found right, and replaced by others', async () => {
     await using host = await makeWireguardHost()
-    const peers = manyPrefixes(1_000).map((prefix) => peerOf({ allowedIps: [prefix] }))
+    const peers = manyPrefixes(300).map((prefix) => peerOf({ allowedIps: [prefix] }))
     await host.keep(...peers)
     const device = await host.read()
-    expect(device.peers).toHaveLength(1_000)
+    expect(device.peers).toHaveLength(300)
     expect(await host.ns.exec('wg', 'show', DEVICE, 'dump')).toBe(dumpOf(device))
     expect(await host.keep(...peers)).toBeUndefined()
-    const swapped = peers.map((peer, index) => ({ ...peer, allowedIps: peers[999 - index]?.allowedIps ?? [] }))
-    await host.keep(...swapped.slice(0, 900))
-    expect(await host.keep(...swapped.slice(0, 900))).toBeUndefined()
+    const swapped = peers.map((peer, index) => ({ ...peer, allowedIps: peers[299 - index]?.allowedIps ?? [] }))
+    await host.keep(...swapped.slice(0, 250))
+    expect(await host.keep(...swapped.slice(0, 250))).toBeUndefined()
   })
 
-  test('a peer with 5,000 prefixes is set and read back', async () => {
+  test('a peer with 2,000 prefixes is set and read back', async () => {
     await using host = await makeWireguardHost()
-    const peer = peerOf({ allowedIps: manyPrefixes(5_000) })
+    const peer = peerOf({ allowedIps: manyPrefixes(2_000) })
     await host.keep(peer, peerOf({ allowedIps: [] }))
     const found = (await host.read()).peers.find(({ publicKey }) => toHex(publicKey) === toHex(peer.publicKey))
     expect(new Set(found?.allowedIps.map(({ base }) => base))).toEqual(new Set(peer.allowedIps.map(({ base }) => base)))
