@@ -8,6 +8,9 @@ const config: ViteUserConfig = defineConfig({
     include: ['test/**/*.test.ts'],
     exclude: isInVm ? [] : ['test/vm/**'],
     pool: 'forks',
+    // Emulated, a process takes seconds to start.
+    isolate: !isInVm,
+    fileParallelism: !isInVm,
     // An emulated processor takes ten times as long.
     testTimeout: isInVm ? 120_000 : 30_000,
     hookTimeout: 60_000,

@@ -57,7 +57,7 @@ export function planAllowedIps(want: Holdings, have: Holdings): AllowedIpsPlan {
   }
 }
 
-export function prefixKey({ base, length }: Prefix): string {
+function prefixKey({ base, length }: Prefix): string {
   return `${base}/${length}`
 }
 

@@ -16,7 +16,6 @@ export class WireguardModel {
   #device: Omit<WireguardDevice, 'peers'> = {
     index: 7,
     name: 'weft-wg',
-    privateKey: undefined,
     publicKey: undefined,
     listenPort: 0,
     mark: 0,
@@ -55,7 +54,7 @@ export class WireguardModel {
     if (replacePeers) for (const key of [...this.#peers.keys()]) this.#remove(key)
     this.#device = {
       ...this.#device,
-      ...(privateKey === undefined ? {} : { privateKey, publicKey: modelKeys(privateKey).publicKey }),
+      ...(privateKey === undefined ? {} : { publicKey: modelKeys(privateKey).publicKey }),
       ...(listenPort === undefined ? {} : { listenPort }),
       ...(mark === undefined ? {} : { mark }),
     }

@@ -16,7 +16,7 @@ import { Family } from './numbers.ts'
 import { decodeSocketAddress, encodeSocketAddress, ipBytes, ipOf, type SocketAddress } from './sockaddr.ts'
 
 export const WIREGUARD_FAMILY = 'wireguard'
-export const WIREGUARD_KEY_BYTES = 32
+const KEY_BYTES = 32
 
 /** Whose packets a peer may send, and which are sent to it: the longest prefix that fits counts. The bits below `length` are zero. */
 export interface Prefix {
@@ -27,8 +27,7 @@ export interface Prefix {
 export interface WireguardDevice {
   readonly index: number
   readonly name: string
-  /** Undefined when there is none, or it is not shown to us. */
-  readonly privateKey: Uint8Array | undefined
+  /** Undefined when it has none. The private one is not read: whoever set it knows it by this, and it is nobody else's. */
   readonly publicKey: Uint8Array | undefined
   readonly listenPort: number
   /** Of the packets that it sends; 0 is none. */
@@ -102,7 +101,7 @@ const REPLACE_PEERS = 1
 const PeerFlag = { remove: 1, replaceAllowedIps: 2, updateOnly: 4 } as const
 /** Items of a list have no type of their own. */
 const ITEM = 0
-const NO_KEY: Uint8Array = new Uint8Array(WIREGUARD_KEY_BYTES)
+const NO_KEY: Uint8Array = new Uint8Array(KEY_BYTES)
 
 /** A list is an attribute, and has at most 64 KiB. The kernel holds a lock while it works on one message. */
 const MESSAGE_BYTES_MAX = 16 * 1024
@@ -188,7 +187,7 @@ function encodeAllowedIp({ base, length }: Prefix): Uint8Array {
 }
 
 function key(type: number, bytes: Uint8Array): Uint8Array {
-  assert(bytes.length === WIREGUARD_KEY_BYTES, `a WireGuard key has ${WIREGUARD_KEY_BYTES} bytes, not ${bytes.length}`)
+  assert(bytes.length === KEY_BYTES, `a WireGuard key has ${KEY_BYTES} bytes, not ${bytes.length}`)
   return attributes.attribute(type, bytes)
 }
 
@@ -199,7 +198,6 @@ export function decodeDevicePart(payload: Uint8Array): WireguardDevice | undefin
   return {
     index: attributes.getU32(found, Device.index) ?? 0,
     name: attributes.getText(found, Device.name) ?? '',
-    privateKey: getKey(found, Device.privateKey),
     publicKey: getKey(found, Device.publicKey),
     listenPort: attributes.getU16(found, Device.listenPort) ?? 0,
     mark: attributes.getU32(found, Device.mark) ?? 0,
@@ -249,7 +247,7 @@ function decodeAllowedIp(found: attributes.Attributes): readonly Prefix[] {
 /** Undefined for a key of zeros: there is none. */
 function getKey(found: attributes.Attributes, type: number): Uint8Array | undefined {
   const bytes = found.get(type)
-  if (bytes?.length !== WIREGUARD_KEY_BYTES || bytesEqual(bytes, NO_KEY)) return undefined
+  if (bytes?.length !== KEY_BYTES || bytesEqual(bytes, NO_KEY)) return undefined
   return Uint8Array.from(bytes)
 }
 

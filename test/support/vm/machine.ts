@@ -3,8 +3,7 @@
  * exported to it read-only; nothing that happens in it reaches the host.
  */
 import { spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type Kernel, makeInitramfs } from './initramfs.ts'
@@ -31,26 +30,47 @@ export type Outcome =
 const PROCESSORS = 2
 const MEMORY_MB = 2048
 const CONSOLE_LINES = 40
+const FOLDER = /^weft-vm-(\d+)-/
 
 /** Resolves when QEMU is gone and its files are removed. */
 export async function runMachine({ kernel, busybox, task, output, signal }: Job): Promise<Outcome> {
-  const folder = mkdtempSync(join(tmpdir(), 'weft-vm-'))
+  removeStale()
+  const folder = mkdtempSync(join(tmpdir(), `weft-vm-${process.pid}-`))
   const [disk, console, status] = ['initramfs', 'console', 'status'].map((name) => join(folder, name)) as [string, string, string]
   try {
     writeFileSync(disk, makeInitramfs(kernel, busybox, task))
     // When we are killed without a chance to say so, the kernel ends QEMU.
     const words = ['--pdeathsig', 'KILL', 'qemu-system-x86_64', ...qemuWords(kernel.image, disk, console, status)]
-    const child = spawn('setpriv', words, { stdio: ['ignore', 'pipe', 'inherit'], signal, killSignal: 'SIGKILL' })
-    child.on('error', (error) => {
-      if (!signal.aborted) throw error
-    })
-    child.stdout.on('data', output)
-    await once(child, 'close')
+    await runQemu(words, output, signal)
     if (signal.aborted) return { kind: 'aborted' }
-    const code = /^\d+/.exec(readFileSync(status, 'utf8'))?.[0]
+    const code = /^\d+/.exec(textOf(status))?.[0]
     return code === undefined ? { kind: 'died', console: lastLines(console) } : { kind: 'done', status: Number(code) }
   } finally {
     rmSync(folder, { recursive: true })
+  }
+}
+
+/** Resolves when it has ended, of itself or as it was told to. */
+function runQemu(words: readonly string[], output: (bytes: Uint8Array) => void, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const child = spawn('setpriv', words, { stdio: ['ignore', 'pipe', 'inherit'] })
+    const kill = (): void => void child.kill('SIGKILL')
+    signal.addEventListener('abort', kill)
+    if (signal.aborted) kill()
+    child.stdout.on('data', output)
+    child.on('error', reject)
+    child.on('close', () => {
+      signal.removeEventListener('abort', kill)
+      resolve()
+    })
+  })
+}
+
+/** Files of runs that were killed. */
+function removeStale(): void {
+  for (const name of readdirSync(tmpdir())) {
+    const pid = FOLDER.exec(name)?.[1]
+    if (pid !== undefined && !existsSync(`/proc/${pid}`)) rmSync(join(tmpdir(), name), { recursive: true, force: true })
   }
 }
 
@@ -68,5 +88,10 @@ function qemuWords(image: string, disk: string, console: string, status: string)
 }
 
 function lastLines(path: string): string {
-  return readFileSync(path, 'utf8').trimEnd().split('\n').slice(-CONSOLE_LINES).join('\n')
+  return textOf(path).trimEnd().split('\n').slice(-CONSOLE_LINES).join('\n')
+}
+
+/** Empty when QEMU has not even begun it. */
+function textOf(path: string): string {
+  return existsSync(path) ? readFileSync(path, 'utf8') : ''
 }

@@ -14,10 +14,15 @@ function base64(bytes: Uint8Array | undefined): string {
   return bytes === undefined ? '(none)' : Buffer.from(bytes).toString('base64')
 }
 
+/** The bits of a private key that X25519 does not leave to chance. */
+function clamped(secretKey: Uint8Array): Uint8Array {
+  return secretKey.map((byte, index) => (index === 0 ? byte & 0xf8 : index === 31 ? (byte & 0x7f) | 0x40 : byte))
+}
+
 /** What `wg show NAME dump` would say of it. */
-function dumpOf({ privateKey, publicKey, listenPort, mark, peers }: WireguardDevice): string {
+function dumpOf({ publicKey, listenPort, mark, peers }: WireguardDevice, secretKey: Uint8Array): string {
   const lines = [
-    [base64(privateKey), base64(publicKey), listenPort, mark === 0 ? 'off' : `0x${mark.toString(16)}`],
+    [base64(clamped(secretKey)), base64(publicKey), listenPort, mark === 0 ? 'off' : `0x${mark.toString(16)}`],
     ...peers.map(peerFields),
   ]
   return lines.map((fields) => `${fields.join('\t')}\n`).join('')
@@ -69,12 +74,11 @@ describe('a device with two peers', () => {
     await using host = await makeWireguardHost()
     expect(await host.keep(first, second)).toBeDefined()
     const device = await host.read()
-    expect(await host.ns.exec('wg', 'show', DEVICE, 'dump')).toBe(dumpOf(device))
+    expect(await host.ns.exec('wg', 'show', DEVICE, 'dump')).toBe(dumpOf(device, host.keys.secretKey))
     expect(sorted(device)).toEqual(
       sorted({
         index: host.index,
         name: DEVICE,
-        privateKey: device.privateKey,
         publicKey: host.keys.publicKey,
         listenPort: PORT,
         mark: 0,
@@ -179,7 +183,7 @@ describe('much at once', () => {
     await host.keep(...peers)
     const device = await host.read()
     expect(device.peers).toHaveLength(300)
-    expect(await host.ns.exec('wg', 'show', DEVICE, 'dump')).toBe(dumpOf(device))
+    expect(await host.ns.exec('wg', 'show', DEVICE, 'dump')).toBe(dumpOf(device, host.keys.secretKey))
     expect(await host.keep(...peers)).toBeUndefined()
     const swapped = peers.map((peer, index) => ({ ...peer, allowedIps: peers[299 - index]?.allowedIps ?? [] }))
     await host.keep(...swapped.slice(0, 250))

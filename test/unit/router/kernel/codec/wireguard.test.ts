@@ -62,7 +62,6 @@ describe('as in the vectors', () => {
     expect(decodeDevicePart(vector('netlink/wireguard-get'))).toEqual({
       index: 7,
       name: 'weft-wg',
-      privateKey: key(0x11),
       publicKey: key(0x12),
       listenPort: 6785,
       mark: 0,
@@ -138,7 +137,7 @@ describe('what is written is read again', () => {
   test('a device with peers', () => {
     fc.assert(
       fc.property(
-        fc.record({ privateKey: anyKey, listenPort: fc.nat(0xffff), mark: fc.nat(0xffff_ffff) }),
+        fc.record({ listenPort: fc.nat(0xffff), mark: fc.nat(0xffff_ffff) }),
         fc.uniqueArray(anyPeer, { maxLength: 8, selector: ({ publicKey }) => toHex(publicKey) }),
         (device, peers) => {
           const messages = encodeDeviceChanges('weft-wg', { ...device, peers: peers.map((peer) => ({ kind: 'add', ...peer })) })
@@ -203,7 +202,6 @@ describe('the messages of a dump', () => {
   const part = (index: number, ...peers: readonly WireguardPeer[]): WireguardDevice => ({
     index,
     name: index === 0 ? '' : 'weft-wg',
-    privateKey: undefined,
     publicKey: undefined,
     listenPort: index === 0 ? 0 : 6785,
     mark: 0,
