@@ -55,7 +55,11 @@ test('our device and one made by hand, side by side', { timeout: 120_000 }, asyn
   await b.keep(asPeer(a, '192.0.2.1', '10.32.0.0/16'))
   await byHand(a, '10.200.0.1', { key: b.keys.publicKey, underlay: '192.0.2.2', address: '10.200.0.2' })
   await byHand(b, '10.200.0.2', { key: a.keys.publicKey, underlay: '192.0.2.1', address: '10.200.0.1' })
-  const [mine, limit] = await Promise.all([transfer(a, b, '10.40.0.1'), transfer(a, b, '10.200.0.2')])
+  const [ours, byHands] = ['10.40.0.1', '10.200.0.2'] as const
+  const [mine1, limit1] = await Promise.all([transfer(a, b, ours), transfer(a, b, byHands)])
+  // Whoever begins has an advantage.
+  const [limit2, mine2] = await Promise.all([transfer(a, b, byHands), transfer(a, b, ours)])
+  const [mine, limit] = [(mine1 + mine2) / 2, (limit1 + limit2) / 2]
   process.stderr.write(
     `WireGuard: ours ${(mine / 1e6).toFixed(0)} Mbit/s, by hand ${(limit / 1e6).toFixed(0)} Mbit/s, ${(mine / limit).toFixed(2)}\n`,
   )
