@@ -3,6 +3,7 @@
  * `npm run test:vm -- [vitest's arguments]`. Boots once for all of them. The exit code is vitest's.
  * It works on the files of this checkout: leave them alone until it is done.
  */
+import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { findKernel } from './initramfs.ts'
@@ -20,9 +21,9 @@ process.exitCode = await main(process.argv.slice(2))
 async function main(words: readonly string[]): Promise<number> {
   const interrupted = new AbortController()
   for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(name, () => interrupted.abort())
-  const parent = process.ppid
+  const started = starters()
   // Whoever started us and was killed could not tell us.
-  const watching = setInterval(() => process.ppid !== parent && interrupted.abort(), PARENT_LOOK_MS)
+  const watching = setInterval(() => starters() !== started && interrupted.abort(), PARENT_LOOK_MS)
   const late = AbortSignal.timeout(WHOLE_MS_MAX)
   say('booting a virtual machine with WireGuard in its kernel: half a minute')
   try {
@@ -37,6 +38,18 @@ async function main(words: readonly string[]): Promise<number> {
   } finally {
     clearInterval(watching)
   }
+}
+
+/** setup.mjs, the shell that runs it, and npm. */
+function starters(): string {
+  const shell = parentOf(process.ppid)
+  return [process.ppid, shell, parentOf(shell)].join()
+}
+
+/** 0 when there is none any more. */
+function parentOf(pid: number): number {
+  const status = `/proc/${pid}/status`
+  return existsSync(status) ? Number(/^PPid:\s*(\d+)/m.exec(readFileSync(status, 'utf8'))?.[1]) : 0
 }
 
 /** The host's environment is not the machine's: what vitest needs is said here. */
