@@ -23,7 +23,14 @@ export interface WireguardSockets {
   readonly generic: Netlink
 }
 
-/** What `family` is to `readWireguard` and `setWireguard`; or why this kernel can have no such device. */
+/** What devices are read and set through. */
+interface WireguardFamily {
+  /** Of the protocol `generic`, in the namespace of the device. */
+  readonly generic: Netlink
+  readonly family: number
+}
+
+/** There is such a device; or why this kernel can have none. */
 export type Wireguard =
   | { readonly kind: 'present'; readonly index: number; readonly family: number }
   | { readonly kind: 'absent'; readonly reason: string }
@@ -49,8 +56,7 @@ export async function ensureWireguard({ route, generic }: WireguardSockets, want
 
 /** Equivalent to: `wg show NAME dump`. Undefined when there is no such device. */
 export async function readWireguard(
-  generic: Netlink,
-  family: number,
+  { generic, family }: WireguardFamily,
   name: string,
 ): Promise<Result<WireguardDevice | undefined, KernelError>> {
   const request = { type: family, payload: encodeDeviceDump(name), operation: words('wg show', name) }
@@ -61,7 +67,7 @@ export async function readWireguard(
 
 /** Equivalent to: `wg set NAME …`. After an error what stands before it in `changes` may be done. ENODEV when there is no such device. */
 export async function setWireguard(
-  { generic, family }: { readonly generic: Netlink; readonly family: number },
+  { generic, family }: WireguardFamily,
   name: string,
   changes: DeviceChanges,
 ): Promise<Result<void, KernelError>> {

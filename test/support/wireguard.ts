@@ -51,7 +51,7 @@ export async function makeWireguardHost(): Promise<WireguardHost> {
   const keys = newKeys()
   let told: Told = new Map()
   const read = async (): Promise<WireguardDevice> => {
-    const found = must(await readWireguard(generic, family, DEVICE))
+    const found = must(await readWireguard({ generic, family }, DEVICE))
     if (found === undefined) throw new Error(`there is no device ${DEVICE}`)
     return found
   }

@@ -71,10 +71,11 @@ interface Situation {
 }
 
 const STAGES: readonly Stage[] = ['accept', 'promote', 'drop']
-const keyrings: readonly Keyring[] = STAGES.reduce<readonly Keyring[]>(
-  (made, stage) => [...made, applyRotation(made.at(-1) ?? keyringOf(1, crypto)(), rotation(stage))],
-  [keyringOf(1, crypto)()],
-)
+const before = keyringOf(1, crypto)()
+const accepted = applyRotation(before, rotation('accept'))
+const promoted = applyRotation(accepted, rotation('promote'))
+/** By how far a peer is. */
+const keyrings: readonly Keyring[] = [before, accepted, promoted, applyRotation(promoted, rotation('drop'))]
 
 function rotation(stage: Stage): Rotation {
   return { startedAt: 5, key: keyOf(2, crypto), stage }

@@ -205,7 +205,7 @@ describe('much at once', () => {
 describe('what is not there', () => {
   test('no device of that name: nothing is read, and nothing can be set', async () => {
     await using host = await makeWireguardHost()
-    expect(must(await readWireguard(host.generic, host.family, 'wg9'))).toBeUndefined()
+    expect(must(await readWireguard(host, 'wg9'))).toBeUndefined()
     const error = mustFail(
       await setWireguard(host, 'wg9', { privateKey: host.keys.secretKey, peers: [{ kind: 'remove', publicKey: new Uint8Array(32) }] }),
     )
@@ -217,6 +217,6 @@ describe('what is not there', () => {
     must(await addBridge(host.netlink, { name: 'br0' }))
     const error = mustFail(await ensureWireguard({ route: host.netlink, generic: host.generic }, { name: 'br0', up: true }))
     expect(error).toMatchObject({ code: 'EEXIST', detail: 'there is a link of this name that is something else' })
-    expect(mustFail(await readWireguard(host.generic, host.family, 'br0'))).toMatchObject({ code: 'EOPNOTSUPP' })
+    expect(mustFail(await readWireguard(host, 'br0'))).toMatchObject({ code: 'EOPNOTSUPP' })
   })
 })
