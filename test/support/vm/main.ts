@@ -12,7 +12,7 @@ import { type Outcome, runMachine } from './machine.ts'
 const root = fileURLToPath(new URL('../../..', import.meta.url))
 const folder = join(root, 'build', 'vm')
 
-/** It takes two minutes, and three times as long on a machine that has ten times as much to do as it can. */
+/** It takes about two minutes of processor, and took four to six on a machine that had ten times as much to do as it could. */
 const WHOLE_MS_MAX = 15 * 60_000
 const PARENT_LOOK_MS = 1_000
 
