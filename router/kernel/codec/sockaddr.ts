@@ -7,8 +7,8 @@
  *
  * The family is in the machine's order, port and address in the network's.
  */
-import { type Ipv4, ipv4Bytes, ipv4FromBytes } from '../../../mesh/base/address.ts'
-import { type Ip, type Ipv6, ipv6Bytes, ipv6FromBytes, isIpv4 } from '../../../mesh/base/ip.ts'
+import { ipv4Bytes, ipv4FromBytes } from '../../../mesh/base/address.ts'
+import { type Ip, ipv6Bytes, ipv6FromBytes, isIpv4 } from '../../../mesh/base/ip.ts'
 import { Family } from './numbers.ts'
 
 export interface SocketAddress {
@@ -42,7 +42,7 @@ export function decodeSocketAddress(bytes: Uint8Array): SocketAddress | undefine
 
 /** 4 or 16 bytes, in the network's order. */
 export function ipBytes(address: Ip): Uint8Array {
-  return isIpv4(address) ? ipv4Bytes(address as Ipv4) : ipv6Bytes(address as Ipv6)
+  return isIpv4(address) ? ipv4Bytes(address) : ipv6Bytes(address)
 }
 
 /** Undefined when it has another length than 4 or 16 bytes, or is link-local. */

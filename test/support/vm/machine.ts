@@ -36,7 +36,7 @@ const FOLDER = /^weft-vm-(\d+)-/
 export async function runMachine({ kernel, busybox, task, output, signal }: Job): Promise<Outcome> {
   removeStale()
   const folder = mkdtempSync(join(tmpdir(), `weft-vm-${process.pid}-`))
-  const [disk, console, status] = ['initramfs', 'console', 'status'].map((name) => join(folder, name)) as [string, string, string]
+  const [disk, console, status] = [join(folder, 'initramfs'), join(folder, 'console'), join(folder, 'status')] as const
   try {
     writeFileSync(disk, makeInitramfs(kernel, busybox, task))
     // When we are killed without a chance to say so, the kernel ends QEMU.

@@ -14,6 +14,7 @@ const crypto = simCrypto(seededRandom(1))
 
 const A = new Uint8Array(32).fill(1)
 const B = new Uint8Array(32).fill(2)
+const DATA_KEYS = [A, B] as const
 
 describe('a pair’s key', () => {
   const keyring: Keyring = { primary: clusterKey(new Uint8Array(32).fill(7), real), other: undefined }
@@ -90,8 +91,8 @@ function keyringAt(step: number): Keyring {
 /** The key that each of the two has told WireGuard. */
 function keysIn({ own, known }: Situation): readonly [string, string] {
   const at = (self: 0 | 1, other: 0 | 1): string => {
-    const peer = { dataKey: [A, B][other] as Uint8Array, keyIds: keyIdsOf(keyringAt(known[other])) }
-    return toHex(pairKey({ keyring: keyringAt(own[self]), dataKey: [A, B][self] as Uint8Array, peer }, crypto))
+    const peer = { dataKey: DATA_KEYS[other], keyIds: keyIdsOf(keyringAt(known[other])) }
+    return toHex(pairKey({ keyring: keyringAt(own[self]), dataKey: DATA_KEYS[self], peer }, crypto))
   }
   return [at(0, 1), at(1, 0)]
 }
