@@ -8,7 +8,7 @@
  */
 import { spawn, spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { accessSync, constants, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { accessSync, constants, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
@@ -17,7 +17,10 @@ const bin = join(root, 'node_modules', '.bin')
 /** Where Node keeps what it made of the sources: with it a process starts in half the time and holds 25 MB less. */
 const compileCache = join(root, 'build', 'cache')
 
-/** What the tasks call on the machine: a command (or a file), and the Debian package that has it. `unpack`: where to, instead of installing it. */
+/**
+ * What the tasks call on the machine: a command (or a file), and the Debian package that has it. `unpack`: where to, instead of
+ * installing it, and `runs`: what it does when all is there. `latest`: the package is only a name for the newest of its kind.
+ */
 const COMPILERS = [
   { name: 'cc', package: 'gcc' },
   { file: '/usr/include/stdlib.h', package: 'libc6-dev' },
@@ -34,12 +37,25 @@ const NETWORK_TOOLS = [
 /** Installed, nginx would begin to serve the machine's port 80, now and after every boot: for a test it is enough to unpack it. */
 const TEST_TOOLS = [
   { name: 'openssl', package: 'openssl' },
-  { name: 'nginx', package: 'nginx', unpack: join(root, 'build', 'nginx'), file: join(root, 'build', 'nginx', 'usr', 'sbin', 'nginx') },
+  {
+    name: 'nginx',
+    package: 'nginx',
+    unpack: join(root, 'build', 'nginx'),
+    file: join(root, 'build', 'nginx', 'usr', 'sbin', 'nginx'),
+    runs: ['-v'],
+  },
 ]
-const BENCH_TOOLS = [
-  { name: 'iperf3', package: 'iperf3' },
-  { name: 'sockperf', package: 'sockperf' },
+/** Installed, the kernel would be what the machine boots next, and the static busybox would push out another one. */
+const kernel = join(root, 'build', 'vm', 'linux')
+const busybox = join(root, 'build', 'vm', 'busybox')
+const VM_TOOLS = [
+  { name: 'qemu-system-x86_64', package: 'qemu-system-x86' },
+  { name: 'wg', package: 'wireguard-tools' },
+  { name: 'busybox', package: 'busybox-static', unpack: busybox, file: join(busybox, 'bin', 'busybox'), runs: ['true'] },
+  { name: 'linux-image', package: 'linux-image-amd64', latest: true, unpack: kernel, file: join(kernel, 'boot') },
 ]
+const IPERF = { name: 'iperf3', package: 'iperf3' }
+const BENCH_TOOLS = [IPERF, { name: 'sockperf', package: 'sockperf' }]
 
 /**
  * A router lives long and holds little. A small nursery keeps small what it has touched once and never gives back; a heap that may
@@ -48,13 +64,22 @@ const BENCH_TOOLS = [
 const SMALL = ['--max-semi-space-size=1', '--heap-growing-percent=25', '--v8-pool-size=1']
 const weft = (...words) => ['node', ...SMALL, 'router/main.ts', ...words]
 
-/** `tools`: what must be on the machine; `root`: makes network namespaces; `compiled`: needs build/; `run`: commands, the last takes the arguments. */
+/**
+ * `tools`: what must be on the machine; `root`: makes network namespaces; `machine`: runs on no other; `compiled`: needs build/;
+ * `run`: commands, the last takes the arguments.
+ */
 const TASKS = {
   check: {
     tools: [],
     run: [['biome', 'check'], ['tsc'], ['knip'], ['vitest', 'run', 'test/unit', 'test/sim', 'test/architecture.test.ts']],
   },
   test: { tools: [...COMPILERS, ...NETWORK_TOOLS, ...TEST_TOOLS], root: true, compiled: true, run: [['vitest', 'run']] },
+  'test:vm': {
+    tools: [...COMPILERS, ...NETWORK_TOOLS, ...VM_TOOLS, IPERF],
+    machine: 'x64',
+    compiled: true,
+    run: [['node', 'test/support/vm/main.ts']],
+  },
   sim: { tools: [], run: [['node', 'test/sim/main.ts']] },
   demo: { tools: [...COMPILERS, ...NETWORK_TOOLS], root: true, compiled: true, run: [weft('lab', 'demo')] },
   bench: {
@@ -147,17 +172,32 @@ function isDone(command, words, options = {}) {
   return spawnSync(command, words, { stdio: ['ignore', 'ignore', 'inherit'], ...options }).status === 0
 }
 
-/** Fetches a Debian package and takes it apart in a directory of ours. The libraries that it needs come with what is installed. */
-function unpackTool({ name, package: wanted, unpack, file }) {
-  if (!hasCommand('apt-get')) fail(`missing: ${name}. Install it; on Debian it comes with the package ${wanted}`)
+/**
+ * Fetches a Debian package and takes it apart in a directory of ours, which is there when it is whole. The libraries that it needs
+ * come with what is installed.
+ */
+function unpackTool({ name, package: wanted, latest = false, unpack, file, runs }) {
+  if (!hasCommand('apt-get')) fail(`missing: ${name}. Its Debian package ${wanted} has to be unpacked in ${unpack}`)
   say(`unpacking the Debian package ${wanted} in ${unpack}`)
-  rmSync(unpack, { recursive: true, force: true })
-  mkdirSync(unpack, { recursive: true })
-  const fetched = apt(['update']) && apt(['-o', 'APT::Sandbox::User=root', 'download', wanted], { cwd: unpack })
-  const archive = readdirSync(unpack).find((entry) => entry.endsWith('.deb'))
-  if (!fetched || archive === undefined) fail(`apt-get failed (its reason stands above). When the network is back, run this again`)
-  if (!isDone('dpkg-deb', ['--extract', join(unpack, archive), unpack])) fail(`cannot unpack ${archive} (the reason stands above)`)
-  if (!isDone(file, ['-v'], { stdio: 'ignore' })) fail(`${name} does not run: install the Debian package ${wanted} by hand`)
+  const [fetched, unpacked] = [`${unpack}.fetched`, `${unpack}.new`]
+  for (const directory of [unpack, fetched, unpacked]) rmSync(directory, { recursive: true, force: true })
+  for (const directory of [fetched, unpacked]) mkdirSync(directory, { recursive: true })
+  const isUpdated = isRoot() ? apt(['update']) : true
+  const download = ['-o', 'APT::Sandbox::User=root', 'download', latest ? newest(wanted) : wanted]
+  const archive = isUpdated && apt(download, { cwd: fetched }) && readdirSync(fetched).find((entry) => entry.endsWith('.deb'))
+  if (!archive) fail(`apt-get failed (its reason stands above). When the network is back, run this again`)
+  if (!isDone('dpkg-deb', ['--extract', join(fetched, archive), unpacked])) fail(`cannot unpack ${archive} (the reason stands above)`)
+  rmSync(fetched, { recursive: true })
+  renameSync(unpacked, unpack)
+  if (!existsSync(file)) fail(`${file} is not in the Debian package ${wanted}: get ${name} in another way`)
+  if (runs !== undefined && !isDone(file, runs, { stdio: 'ignore' }))
+    fail(`${name} does not run: install the Debian package ${wanted} by hand`)
+}
+
+/** The package that `name` stands for. */
+function newest(name) {
+  const { stdout } = spawnSync('apt-cache', ['depends', '--important', name], { encoding: 'utf8' })
+  return /Depends: (\S+)/.exec(stdout ?? '')?.[1] ?? name
 }
 
 /** Runs one command to its end with the Node of node_modules; its exit code, or 128 + the signal's number. */
@@ -182,6 +222,8 @@ function run([command, ...words]) {
 async function main([name, ...words]) {
   const task = TASKS[name]
   if (task === undefined) fail(`unknown task ${JSON.stringify(name)}: one of ${Object.keys(TASKS).join(', ')}`)
+  if (task.machine !== undefined && task.machine !== process.arch)
+    fail(`\`npm run ${name}\` runs on ${task.machine} only, and this is ${process.arch}`)
   if (task.root && !isRoot()) fail(`\`npm run ${name}\` makes network namespaces, which takes root: sudo npm run ${name}`)
   installTools(task.tools)
   installNpmPackages()

@@ -9,6 +9,7 @@ import {
   encodeLinkReference,
   encodeVeth,
   encodeVxlan,
+  encodeWireguard,
   type Link,
   type LinkChanges,
   type NewLink,
@@ -55,6 +56,11 @@ export function addVxlan(netlink: Netlink, vxlan: NewVxlan): Promise<Result<void
 /** Equivalent to: `ip link add NAME mtu MTU address MAC type bridge`. EEXIST when the name is taken. */
 export function addBridge(netlink: Netlink, bridge: NewLink): Promise<Result<void, KernelError>> {
   return add(netlink, encodeBridge(bridge), words('ip link add', describe(bridge), 'type bridge'))
+}
+
+/** Equivalent to: `ip link add NAME mtu MTU type wireguard`. EEXIST when the name is taken, EOPNOTSUPP when this kernel has no WireGuard. */
+export function addWireguard(netlink: Netlink, wireguard: NewLink): Promise<Result<void, KernelError>> {
+  return add(netlink, encodeWireguard(wireguard), words('ip link add', describe(wireguard), 'type wireguard'))
 }
 
 function add(netlink: Netlink, payload: Uint8Array, operation: string): Promise<Result<void, KernelError>> {

@@ -1,5 +1,6 @@
 /**
- * A netlink socket: requests to the kernel's routing subsystem and their answers, matched by sequence number.
+ * A netlink socket: requests to the kernel and their answers, matched by sequence number. Of the kernel's subsystems it speaks with
+ * one: `route`, or `generic`, which carries all that are younger.
  *
  * The kernel acts on a request while it is being sent and queues the answer on our socket; so many
  * requests may be in flight, and none of their answers is lost but by an overrun of the receive buffer
@@ -15,8 +16,12 @@ import { type Ending, encodeMessage, type Message, MessageFlag, readEnding, read
 import { type KernelError, kernelError, systemKernelError } from './kernel-error.ts'
 import { type Fd, native } from './native.ts'
 
+export type NetlinkProtocol = 'route' | 'generic'
+
 export interface NetlinkOptions {
   readonly clock: Clock
+  /** `route` when absent. */
+  readonly protocol?: NetlinkProtocol
   /** The namespace to open the socket in; ours when absent. */
   readonly netns?: Fd
   /** A netlink socket that somebody else opened, instead of one of our own. It is ours from then on, unless `open` throws or it is only lent. */
@@ -51,7 +56,7 @@ interface Flight {
 
 const AF_NETLINK = 16
 const SOCK_RAW = 3
-const NETLINK_ROUTE = 0
+const PROTOCOLS = { route: 0, generic: 16 } as const
 
 const SOL_SOCKET = 1
 const SO_RCVBUF = 8
@@ -119,10 +124,11 @@ export class Netlink implements Disposable {
 
   /**
    * Keeps the process alive until disposed.
-   * @throws {WeftError} KERNEL when the socket cannot be made, INPUT when the passed `fd` is not a routing netlink socket.
+   * @throws {WeftError} KERNEL when the socket cannot be made, INPUT when the passed `fd` is not a netlink socket of `protocol`.
    */
-  static open({ clock, netns, fd, lent = false }: NetlinkOptions): Netlink {
-    return new Netlink(fd === undefined ? openNetlinkSocket({ ...(netns === undefined ? {} : { netns }) }) : adopt(fd), lent, clock)
+  static open({ clock, netns, fd, lent = false, protocol = 'route' }: NetlinkOptions): Netlink {
+    const opened = fd === undefined ? openNetlinkSocket({ protocol, ...(netns === undefined ? {} : { netns }) }) : adopt(fd, protocol)
+    return new Netlink(opened, lent, clock)
   }
 
   /** Asks for a change; resolves when the kernel has made or refused it. */
@@ -284,14 +290,20 @@ export class Netlink implements Disposable {
   }
 }
 
+interface SocketOptions {
+  readonly netns?: Fd
+  readonly groups?: readonly number[]
+  readonly protocol?: NetlinkProtocol
+}
+
 /**
  * A bound socket, member of multicast `groups`, with a large receive buffer.
  * @throws {WeftError} KERNEL
  */
-export function openNetlinkSocket({ netns, groups = [] }: { readonly netns?: Fd; readonly groups?: readonly number[] }): Fd {
+export function openNetlinkSocket({ netns, groups = [], protocol = 'route' }: SocketOptions): Fd {
   let fd: Fd | undefined
   try {
-    fd = native().socket(netns ?? -1, AF_NETLINK, SOCK_RAW, NETLINK_ROUTE)
+    fd = native().socket(netns ?? -1, AF_NETLINK, SOCK_RAW, PROTOCOLS[protocol])
     native().bind(fd, netlinkAddress())
     configure(fd)
     for (const group of groups) native().setsockopt(fd, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, int(group))
@@ -315,11 +327,11 @@ export function receiveDatagram(fd: Fd, buffer: Uint8Array): Arrival {
   }
 }
 
-function adopt(fd: Fd): Fd {
+function adopt(fd: Fd, protocol: NetlinkProtocol): Fd {
   try {
     const read = (option: number): number => Buffer.from(native().getsockopt(fd, SOL_SOCKET, option, 4)).readInt32LE()
-    if (read(SO_DOMAIN) !== AF_NETLINK || read(SO_PROTOCOL) !== NETLINK_ROUTE) {
-      throw new WeftError('INPUT', `descriptor ${fd} is not a netlink socket of the routing family`)
+    if (read(SO_DOMAIN) !== AF_NETLINK || read(SO_PROTOCOL) !== PROTOCOLS[protocol]) {
+      throw new WeftError('INPUT', `descriptor ${fd} is not a netlink socket of the ${protocol} family`)
     }
     configure(fd)
     return fd

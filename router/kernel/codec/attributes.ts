@@ -98,21 +98,28 @@ export function given<T>(value: T | undefined, encode: (type: number, value: T) 
 
 /** Everything up to the first malformed attribute. The values are views into `bytes`. */
 export function readAttributes(bytes: Uint8Array): Attributes {
+  return new Map(readEach(bytes))
+}
+
+function* readEach(bytes: Uint8Array): Generator<readonly [number, Uint8Array]> {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-  const attributes = new Map<number, Uint8Array>()
   let at = 0
   while (at + HEADER_BYTES <= bytes.length) {
     const length = view.getUint16(at, true)
     if (length < HEADER_BYTES || at + length > bytes.length) break
-    attributes.set(view.getUint16(at + 2, true) & TYPE_MASK, bytes.subarray(at + HEADER_BYTES, at + length))
+    yield [view.getUint16(at + 2, true) & TYPE_MASK, bytes.subarray(at + HEADER_BYTES, at + length)]
     at += align(length)
   }
-  return attributes
 }
 
 /** The attributes inside attribute `type`; none when it is not there. */
 export function readNested(attributes: Attributes, type: number): Attributes {
   return readAttributes(attributes.get(type) ?? new Uint8Array(0))
+}
+
+/** Attribute `type` as a list, each item of which has attributes inside: their types say nothing, their order does. */
+export function readList(attributes: Attributes, type: number): readonly Attributes[] {
+  return [...readEach(attributes.get(type) ?? new Uint8Array(0))].map(([, value]) => readAttributes(value))
 }
 
 /** The value of attribute `type` when it is there and `bytes` long. */
@@ -135,6 +142,12 @@ export function getU32(attributes: Attributes, type: number): number | undefined
 
 export function getBe16(attributes: Attributes, type: number): number | undefined {
   return sized(attributes, type, 2)?.getUint16(0, false)
+}
+
+/** Undefined, too, when it does not fit 2^53. */
+export function getU64(attributes: Attributes, type: number): number | undefined {
+  const number = Number(sized(attributes, type, 8)?.getBigUint64(0, true) ?? Number.NaN)
+  return Number.isSafeInteger(number) ? number : undefined
 }
 
 /** Undefined, too, when it does not fit 2^53. */

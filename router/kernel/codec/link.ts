@@ -37,6 +37,8 @@ export interface Link {
 type LinkDetails =
   | { readonly kind: 'veth' }
   | { readonly kind: 'bridge' }
+  /** What it is set to is told by a family of its own: see codec/wireguard.ts. */
+  | { readonly kind: 'wireguard' }
   | {
       readonly kind: 'vxlan'
       /** Encapsulation is told per route or filter, not by the device. */
@@ -161,6 +163,10 @@ export function encodeBridge(link: NewLink): Uint8Array {
   return newLink(link, 'bridge', [])
 }
 
+export function encodeWireguard(link: NewLink): Uint8Array {
+  return newLink(link, 'wireguard', [])
+}
+
 export function encodeLinkChanges(index: number, { up, alias, master, netns, linkLocal, ...others }: LinkChanges): Uint8Array {
   return Buffer.concat([
     header(index, up),
@@ -211,7 +217,7 @@ export function decodeLink(payload: Uint8Array): Link | undefined {
 
 function decodeDetails(info: attributes.Attributes): LinkDetails {
   const kind = attributes.getText(info, Info.kind) ?? ''
-  if (kind === 'veth' || kind === 'bridge') return { kind }
+  if (kind === 'veth' || kind === 'bridge' || kind === 'wireguard') return { kind }
   if (kind !== 'vxlan') return { kind: 'other', name: kind }
   const data = attributes.readNested(info, Info.data)
   return {
