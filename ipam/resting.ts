@@ -55,11 +55,9 @@ export class Resting {
     return found?.number
   }
 
-  /** How many are in `range`. It costs as `firstIn`. */
-  countIn(range: Range): number {
-    let count = 0
-    for (const number of this.#candidates(range)) if (this.#places.has(number)) count += 1
-    return count
+  /** Those in `range`, in no order. It costs as `firstIn`. */
+  listIn(range: Range): readonly number[] {
+    return [...this.#candidates(range)].filter((number) => this.#places.has(number))
   }
 
   /** All, from the first to the last. */

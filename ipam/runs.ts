@@ -52,6 +52,11 @@ export class Runs {
     )
   }
 
+  /** In order. */
+  all(): readonly Range[] {
+    return [...this.#runs]
+  }
+
   /** What is in it of `range`, in order. */
   *within({ start, end }: Range): Generator<Range> {
     for (let index = this.#firstEndingAfter(start); index < this.#runs.length; index++) {

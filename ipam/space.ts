@@ -12,8 +12,8 @@ import { Resting } from './resting.ts'
 import { Runs, sizeOf } from './runs.ts'
 import { isReserved } from './universe.ts'
 
-/** Many times the pods that a node starts while anybody remembers one of them; 64 KiB in the journal. */
-export const RESTING_MAX = 16_384
+/** Many times the pods that a node starts while anybody remembers one of them; 16 KiB in the journal. */
+const RESTING_MAX = 4_096
 
 export class Space {
   readonly #size: number
@@ -21,8 +21,8 @@ export class Space {
   readonly #used = new Set<number>()
   #owned: readonly Range[] = []
   /** Of ours; with the two numbers that nobody gets, should we have them. */
-  #fresh = new Runs()
-  #resting = new Resting()
+  readonly #fresh = new Runs()
+  readonly #resting = new Resting()
   #cursor = 0
 
   /** @param size of the universe, whose first and last numbers are never free. */
@@ -52,14 +52,14 @@ export class Space {
 
   /** @param owned disjoint, in order. Numbers in use stay in use, even where they are not ours any more. */
   own(owned: readonly Range[]): void {
-    if (isSame(owned, this.#owned)) return
+    const [lost, gained] = [without(this.#owned, owned), without(owned, this.#owned)]
     this.#owned = owned
-    this.#fresh = new Runs()
-    for (const range of owned) this.#fresh.add(range)
-    const rested = this.#resting.list()
-    this.#resting = new Resting()
-    for (const host of this.#used) this.#fresh.remove(one(host))
-    this.rest(rested)
+    for (const range of lost.all()) {
+      this.#fresh.remove(range)
+      for (const host of this.#resting.listIn(range)) this.#resting.remove(host)
+    }
+    for (const range of gained.all()) this.#fresh.add(range)
+    if (gained.count > 0) for (const host of this.#used) if (gained.has(host)) this.#fresh.remove(one(host))
   }
 
   isUsed(host: number): boolean {
@@ -68,7 +68,8 @@ export class Space {
 
   /** How many of `within` can still be taken. */
   freeIn(within: Range): number {
-    let free = this.#resting.countIn(within)
+    if (within.start <= 0 && within.end >= this.#size) return this.free
+    let free = this.#resting.listIn(within).length
     for (const run of this.#fresh.within(within)) free += this.#usable(run)
     return free
   }
@@ -159,11 +160,13 @@ export class Space {
     return best
   }
 
+  /** Stretches of ours without a number in use, none empty, in order. */
   #unused(within: Range): readonly Range[] {
     const unused = new Runs()
-    for (const range of this.#fresh.within(within)) unused.add(range)
-    for (const host of this.#resting.list()) if (host >= within.start && host < within.end) unused.add(one(host))
-    return [...unused.within(within)]
+    for (const { start, end } of this.#owned) unused.add({ start: Math.max(start, within.start), end: Math.min(end, within.end) })
+    const used = [...this.#used].sort((a, b) => b - a)
+    for (const host of used) unused.remove(one(host))
+    return [...unused.all()]
   }
 }
 
@@ -171,8 +174,11 @@ function one(host: number): Range {
   return { start: host, end: host + 1 }
 }
 
-function isSame(some: readonly Range[], others: readonly Range[]): boolean {
-  return some.length === others.length && some.every(({ start, end }, at) => start === others[at]?.start && end === others[at]?.end)
+function without(ranges: readonly Range[], others: readonly Range[]): Runs {
+  const rest = new Runs()
+  for (const range of ranges) rest.add(range)
+  for (const range of others) rest.remove(range)
+  return rest
 }
 
 /** The biggest block of a power of two, aligned to its size, inside `run`; the uppermost of equals. */

@@ -114,7 +114,8 @@ describe('attach', () => {
     must(await attach(host, other, 'c2', { subnet: parseCidr('10.32.1.0/24') }))
     expect(held(host.ipam)).toEqual(['10.32.0.9', '10.32.1.0'])
     expect(must(await pass(host.netlink, host.wants())).changes).toMatchObject({ removed: 0, errors: [] })
-    await expect(one.exec('ping', '-c', '1', '-W', '2', '10.32.1.0')).resolves.toContain(' 0% packet loss')
+    expect(await other.exec('ip', 'address', 'show', 'dev', 'eth0')).toMatch(/02:77:0a:20:01:00[\s\S]*inet 10\.32\.1\.0\/32/)
+    expect(await host.ns.ip('route', 'show', '10.32.1.0')).toMatchObject([{ dev: expect.stringMatching(/^wpod/) }])
   })
 
   test('says why an address that was asked for is not to be had, and leaves nothing', async () => {
