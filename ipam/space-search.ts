@@ -92,6 +92,7 @@ export class SpaceSearch implements Search {
     const none = this.wish.kind === 'any' ? 'no address is free here' : `no address of the ${range} is free here`
     const here = isExhausted ? `${range} exhausted: no address is free here` : none
     const words = [here, ...parts.map(({ peers, what }) => `${namesOf(peers)} ${what}`)]
+    if (!isExhausted && parts.length === 0) words.push('nobody knows yet whose the rest of it is')
     return { code: isExhausted ? 'exhausted' : 'unreachable', text: words.join('; ') }
   }
 

@@ -100,11 +100,27 @@ describe("an address of another's range", () => {
     expect(later.told()).toBe('10.32.0.64')
   })
 
+  test('is not refused to who came after its owner was asked: it may be free by now', async () => {
+    const { group, a, b } = three()
+    await allocate(b, 5)
+    group.deaf.add(peer('a'))
+    const early = ask(a, 1, '10.32.0.64')
+    await group.pass(millis(10))
+    const answer = group.last
+    await b.free(key(5))
+    const late = ask(a, 2, '10.32.0.64')
+    await group.pass(millis(10))
+    group.deaf.clear()
+    group.deliver(answer, 'b', 'a')
+    await group.pass()
+    expect([early.told(), late.told()]).toEqual(['taken', '10.32.0.64'])
+  })
+
   test('goes to one of two that want it, and the other hears who has it', async () => {
     const { group, a, b } = three()
     const askers = [ask(a, 1, '10.32.0.200'), ask(b, 2, '10.32.0.200')]
     await group.pass()
-    await group.pass(seconds(1))
+    await group.pass()
     expect(askers.map((asker) => asker.told())).toEqual(['10.32.0.200', 'taken'])
     expect(askers[1]?.why()).toBe(`10.32.0.200 is in use on ${peer('a')}`)
   })

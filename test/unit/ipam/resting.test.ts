@@ -3,7 +3,7 @@ import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { Resting } from '../../../ipam/resting.ts'
 
-const steps = fc.array(fc.record({ adds: fc.boolean(), number: fc.nat(20) }), { maxLength: 60 })
+const steps = fc.array(fc.record({ adds: fc.boolean(), number: fc.nat(20) }), { maxLength: 60, size: 'max' })
 
 test('it keeps the order in which they came last, whoever left in between', () => {
   fc.assert(

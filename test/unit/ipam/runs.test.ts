@@ -6,7 +6,7 @@ import { Runs, sizeOf } from '../../../ipam/runs.ts'
 const SIZE = 40
 
 const ranges = fc.tuple(fc.nat(SIZE), fc.nat(SIZE)).map(([one, other]) => ({ start: Math.min(one, other), end: Math.max(one, other) }))
-const steps = fc.array(fc.record({ adds: fc.boolean(), range: ranges }), { maxLength: 40 })
+const steps = fc.array(fc.record({ adds: fc.boolean(), range: ranges }), { maxLength: 40, size: 'max' })
 
 test('they hold what was added and not removed since, in the fewest runs', () => {
   fc.assert(

@@ -204,7 +204,7 @@ const steps: fc.Arbitrary<readonly Step[]> = fc.array(
     fc.record({ kind: fc.constant('release' as const), host: fc.nat(HOSTS - 1) }),
     fc.record({ kind: fc.constant('own' as const), cuts: fc.uniqueArray(fc.nat(HOSTS), { maxLength: 6 }) }),
   ),
-  { maxLength: 80 },
+  { maxLength: 80, size: 'max' },
 )
 
 function freeIn({ owned, used }: Model, { start, end }: Range): readonly number[] {

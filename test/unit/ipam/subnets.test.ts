@@ -1,11 +1,12 @@
 /** Callers who want an address of a subnet: of our ranges, of others', of one that is used up, of one whose owner is away. */
 import { describe, expect, test } from 'vitest'
 import type { Ipam } from '../../../ipam/ipam.ts'
+import { encodeDelta } from '../../../ipam/ring-codec.ts'
 import { parseCidr, parseIpv4 } from '../../../mesh/base/address.ts'
 import { millis, seconds } from '../../../mesh/base/brand.ts'
-import { allocate, key, peer, ranges } from '../../support/ipam.ts'
+import { allocate, items, key, peer, ranges, SEED_ID } from '../../support/ipam.ts'
 import { type Asker, ask } from '../../support/ipam-asker.ts'
-import { type IpamGroup, three } from '../../support/ipam-group.ts'
+import { IpamGroup, three } from '../../support/ipam-group.ts'
 
 const NEVER = new AbortController().signal
 
@@ -124,6 +125,22 @@ describe('a subnet whose owner is away', () => {
     await group.pass()
     expect([later.told(), group.sent.length]).toEqual(['10.32.0.196', 2])
   })
+})
+
+test('of which nobody knows yet whose a part is: it is not taken for used up, as one is that is known as a whole', async () => {
+  const group = new IpamGroup('10.32.0.0/24')
+  const { ipam: a } = group.join('a', '')
+  const universe = parseCidr('10.32.0.0/24')
+  a.part.merge(encodeDelta({ universe, seedId: SEED_ID, items: items(256, '0:a:1:8'), retired: [] }), peer('b'))
+  await fillSubnet(group, a, '10.32.0.0/29', 7)
+  const [known, unknown] = [ask(a, 1, '10.32.0.0/29'), ask(a, 2, '10.32.0.0/28')]
+  await group.pass(seconds(9))
+  expect(tell([known, unknown])).toEqual(['exhausted', undefined])
+  await group.pass(seconds(1))
+  expect([unknown.told(), unknown.why()]).toEqual([
+    'unreachable',
+    'no address of the subnet 10.32.0.0/28 is free here; nobody knows yet whose the rest of it is',
+  ])
 })
 
 test('an answer that comes twice is heard once: who had nothing is not taken for one that may not give', async () => {

@@ -28,7 +28,7 @@ const scripts: fc.Arbitrary<readonly Step[]> = fc.array(
     { weight: 1, arbitrary: fc.record({ kind: fc.constantFrom('cut' as const, 'deafen' as const, 'heal' as const), who }) },
     { weight: 2, arbitrary: fc.record({ kind: fc.constant('pass' as const), time: fc.constantFrom(0, 100, 1_000, 5_000) }) },
   ),
-  { maxLength: 40 },
+  { maxLength: 40, size: 'max' },
 )
 
 interface Call {
