@@ -1,6 +1,5 @@
 /** The plugin from request to answer, over a pod network in memory: the scenarios of the reference suite. */
 import { describe, expect, test } from 'vitest'
-import { err } from '../../../mesh/base/result.ts'
 import { handleCni } from '../../../plugin/cni.ts'
 import type { PodNetworkPort } from '../../../plugin/port.ts'
 import type { CniRequest, PassedNetns } from '../../../plugin/relay.ts'
@@ -117,21 +116,6 @@ describe('ADD', () => {
 
   test('without an address it says so, and that a later try may succeed', async () => {
     expect(await cni(new PodNetworkModel({ addresses: 0 }), 'ADD')).toEqual(fault(11, 'no address: none is free'))
-  })
-
-  test.each([
-    { name: 'CNI_ARGS', env: { CNI_ARGS: 'IgnoreUnknown=1;K8S_POD_NAME=p;IP=10.32.0.9' }, conf: {} },
-    { name: 'the capability ips', env: {}, conf: { runtimeConfig: { ips: ['10.32.0.9/12'] } } },
-    { name: 'args.cni', env: {}, conf: { args: { cni: { ips: ['10.32.0.9'] } } } },
-    { name: 'a subnet of one', env: {}, conf: { ipam: { subnet: '10.32.0.9/32' } } },
-  ])('an address that is asked for by $name is had', async ({ env, conf }) => {
-    expect((await cni(new PodNetworkModel(), 'ADD', { env, conf })).answer.ips).toMatchObject([{ address: '10.32.0.9/32' }])
-  })
-
-  test('what no pod could ever get is a bad configuration', async () => {
-    const port = new PodNetworkModel()
-    port.attach = () => Promise.resolve(err({ code: 'address-impossible', reason: '10.9.0.1 is outside of 10.32.0.0/12' }))
-    expect(await cni(port, 'ADD')).toEqual(fault(7, 'no such address: 10.9.0.1 is outside of 10.32.0.0/12'))
   })
 
   test('a refusal of the kernel is passed on', async () => {
@@ -276,16 +260,6 @@ describe('another plugin that asks for an address', () => {
 
   test('hears when there is none', async () => {
     expect((await cni(new PodNetworkModel({ addresses: 0 }), 'ADD', { conf })).answer).toMatchObject({ code: 11 })
-  })
-
-  test('gets the one that it asks for, and one of the subnet of its configuration', async () => {
-    const port = new PodNetworkModel()
-    const env = { CNI_ARGS: 'IP=10.32.0.9' }
-    expect((await cni(port, 'ADD', { conf, env })).answer).toMatchObject({ ips: [{ address: '10.32.0.9/32' }] })
-    const narrow = { ...conf, ipam: { type: 'weft-ipam', subnet: '10.32.0.16/28' } }
-    expect((await cni(port, 'ADD', { conf: narrow, env: { CNI_IFNAME: 'net1' } })).answer).toMatchObject({
-      ips: [{ address: '10.32.0.16/32' }],
-    })
   })
 
   test('gives it back with DEL, as often as it likes', async () => {
