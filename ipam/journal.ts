@@ -165,12 +165,21 @@ function encodePayload(record: JournalRecord): Uint8Array {
     case 'cursor':
       return concatBytes([Uint8Array.of(Kind.cursor), uint32(record.host)])
     case 'rest':
-      return concatBytes([Uint8Array.of(Kind.rest), ...record.hosts.map(uint32)])
+      return restPayload(record.hosts)
     case 'doubt':
       return Uint8Array.of(Kind.doubt, Number(record.isOpen))
     default:
       return unreachable(record)
   }
+}
+
+/** Thousands of numbers, written anew with each snapshot. */
+function restPayload(hosts: readonly number[]): Uint8Array {
+  const payload = new Uint8Array(1 + 4 * hosts.length)
+  payload[0] = Kind.rest
+  const view = new DataView(payload.buffer)
+  for (const [index, host] of hosts.entries()) view.setUint32(1 + 4 * index, host)
+  return payload
 }
 
 function decodeHeader(payload: Uint8Array): JournalHead {
