@@ -14,7 +14,7 @@ import type { AttachmentKey } from './attachment.ts'
 import { type ClaimMessage, encodeClaim } from './claims.ts'
 import { Answers, type Prospects } from './donation.ts'
 import type { Ledger, LedgerMerge } from './ledger.ts'
-import { encodeSpaceMessage, type SpaceMessage } from './messages.ts'
+import { encodeSpaceMessage, FREE_UNKNOWN, type SpaceMessage } from './messages.ts'
 import type { Ring, RingItem } from './ring.ts'
 import { encodeDelta, type RingDelta } from './ring-codec.ts'
 import { chunksOf } from './ring-digest.ts'
@@ -30,7 +30,7 @@ import { anyWish, isGranted, type Wish, wishText } from './wish.ts'
  * - `no-ring`: nobody has told us of a ring yet
  * - `retired`: this peer's name was retired; it must join as a new peer
  * - `exhausted`: every owner of addresses was asked twice and has none free; said a quarter of a second after the call
- * - `unreachable`: some owners cannot be reached, do not answer or may give none now, and the others have none free
+ * - `unreachable`: some owners cannot be reached, do not answer or cannot give any now, and the others have none free
  * - `taken`: exactly this address was asked for, and something else has it, here or on the node of its owner
  * - `impossible`: what was asked for is no address that a pod can get, or the attachment has another one
  * - `cancelled`: the caller went away, the attachment was freed meanwhile, or we are closing
@@ -195,7 +195,7 @@ export class Allocator {
       case 'ask':
         // Of another ring it would refuse what we give, and we would have lost it.
         if (message.seedId === this.#ledger.ring?.seedId) this.#answer(from, message)
-        else this.#deny(from, message)
+        else this.#send(from, { kind: 'denial', id: message.id, free: FREE_UNKNOWN })
         return ok(undefined)
       case 'grant':
         return this.#granted(from, message, now)
@@ -268,23 +268,18 @@ export class Allocator {
     }
   }
 
-  #answer(from: PeerName, ask: SpaceMessage & { kind: 'ask' }): void {
-    const { id, within } = ask
+  #answer(from: PeerName, { id, within }: SpaceMessage & { kind: 'ask' }): void {
     const repeated = this.#answers.recall(from, id)
     const granted = repeated !== undefined || this.#ports.isHeld() ? ok(repeated) : this.#ledger.grant(from, within)
     if (!granted.ok) this.#trouble(granted.error.text)
     const delta = granted.ok ? granted.value : undefined
     if (delta === undefined) {
-      this.#deny(from, ask)
+      this.#send(from, { kind: 'denial', id, free: this.#ledger.inDoubt ? FREE_UNKNOWN : this.#freeIn(within) })
       return
     }
     this.#answers.remember(from, id, delta)
     if (repeated === undefined) this.#effects.push({ kind: 'changed' }, { kind: 'broadcast', delta: encodeDelta(delta) })
     this.#send(from, { kind: 'grant', id, free: this.#freeIn(within), delta })
-  }
-
-  #deny(from: PeerName, { id, within }: SpaceMessage & { kind: 'ask' }): void {
-    this.#send(from, { kind: 'denial', id, free: this.#freeIn(within) })
   }
 
   #freeIn(within: Range | undefined): number {

@@ -41,14 +41,14 @@ type Refusal =
   | { readonly kind: 'silent'; readonly at: Millis; readonly id: number }
 type Outstanding = { readonly peer: PeerName; readonly id: number; readonly asked: Millis }
 
-/** What a donor has left for the next ask: something, nothing, or something that it may not give now. */
+/** What a donor has left for the next ask: something, nothing, or something that it cannot give now. */
 export type Left = 'more' | 'none' | 'withheld'
 
 /** Why there is nothing to be had: each other owner, by how it answered last. */
 export interface Prospects {
   /** Had nothing. */
   readonly denied: readonly PeerName[]
-  /** Have some, and may not give it. */
+  /** Have some or do not know, and cannot give it now. */
   readonly withheld: readonly PeerName[]
   /** Reachable, but did not answer. */
   readonly silent: readonly PeerName[]

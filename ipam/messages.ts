@@ -6,8 +6,8 @@
  *   denial: | 3 | id 4 | free 4 |
  *
  * The seed id says which ring the asker has: nobody gives away a part of his to somebody who would refuse it.
- * `free` is how many addresses the donor has left, in that part: a hint for the next choice of a donor. Who denies and has some may not
- * give them now, as it is in doubt, cannot write, or has another ring.
+ * `free` is how many addresses the donor has left, in that part, so that the asker knows whether to come again. Who denies
+ * and has some cannot give them now; who is in doubt, or has another ring or none, does not know.
  */
 import type { Range } from '../mesh/base/address.ts'
 import { concatBytes, fromHex, toHex } from '../mesh/base/bytes.ts'
@@ -20,6 +20,9 @@ export type SpaceMessage =
   | { readonly kind: 'ask'; readonly id: number; readonly seedId: SeedId; readonly within?: Range | undefined }
   | { readonly kind: 'grant'; readonly id: number; readonly free: number; readonly delta: RingDelta }
   | { readonly kind: 'denial'; readonly id: number; readonly free: number }
+
+/** As `free`: nobody can say. */
+export const FREE_UNKNOWN = 0xffff_ffff
 
 const Kind = { ask: 1, grant: 2, denial: 3 } as const
 const HEAD_BYTES = 5

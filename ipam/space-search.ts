@@ -83,7 +83,7 @@ export class SpaceSearch implements Search {
     const parts = [
       { peers: denied, what: 'have none free' },
       { peers: [...silent, ...open], what: 'did not answer' },
-      { peers: withheld, what: 'have some and may not give it now' },
+      { peers: withheld, what: 'may have some and cannot give it now' },
       { peers: gone, what: 'own more of the range and cannot be reached' },
     ].filter(({ peers }) => peers.length > 0)
     const { ledger } = this.#ports

@@ -274,7 +274,7 @@ describe('an allocation that cannot be', () => {
     expect(await waiting).toMatch(/^10/)
   })
 
-  test('as who has some may not give it now waits for it, and says who that is', async () => {
+  test('as who has some cannot give it now waits for it, and says who that is', async () => {
     const group = new IpamGroup('10.32.0.0/28')
     const { ipam } = group.join('a', 'seed=b')
     const b = group.join('b', 'seed=b')
@@ -284,7 +284,19 @@ describe('an allocation that cannot be', () => {
     }
     expect(await fate(ipam.allocate(key(1), NEVER), group)).toEqual({
       code: 'unreachable',
-      text: `no address is free here; ${peer('b')} have some and may not give it now`,
+      text: `no address is free here; ${peer('b')} may have some and cannot give it now`,
+    })
+  })
+
+  test('as an owner has lost the ring is not taken for a range that is used up', async () => {
+    const group = new IpamGroup('10.32.0.0/29')
+    const { ipam } = group.join('b', 'seed=a,b')
+    await group.pass()
+    group.join('a', '')
+    for (let number = 0; number < 3; number++) expect(await allocate(ipam, number)).toMatch(/^10/)
+    expect(await fate(ipam.allocate(key(9), NEVER), group)).toEqual({
+      code: 'unreachable',
+      text: `no address is free here; ${peer('a')} may have some and cannot give it now`,
     })
   })
 
