@@ -2,24 +2,28 @@
  * The allocator: requests, gossip and time in; answers and messages out. It owns no timer, socket or
  * file: the ledger does the writing, the caller performs the effects and says what time it is.
  */
-import { formatIpv4 } from '../mesh/base/address.ts'
+import { formatIpv4, type Range } from '../mesh/base/address.ts'
+
 import type { Millis, PeerName } from '../mesh/base/brand.ts'
 import { millis, seconds } from '../mesh/base/brand.ts'
 import type { Random } from '../mesh/base/random.ts'
 import { err, ok, type Result, unreachable } from '../mesh/base/result.ts'
 import type { GossipFault, Merged } from '../mesh/gossip.ts'
+import { AddressSearch } from './address-search.ts'
 import type { AttachmentKey } from './attachment.ts'
 import { type ClaimMessage, encodeClaim } from './claims.ts'
-import { Answers, Asking, type Prospects } from './donation.ts'
+import { Answers, type Prospects } from './donation.ts'
 import type { Ledger, LedgerMerge } from './ledger.ts'
 import { encodeSpaceMessage, FREE_UNKNOWN, type SpaceMessage } from './messages.ts'
-import { namesOf } from './names.ts'
-import { gapsOf, ownedRanges, type Ring, type RingItem } from './ring.ts'
+import type { Ring, RingItem } from './ring.ts'
 import { encodeDelta, type RingDelta } from './ring-codec.ts'
 import { chunksOf } from './ring-digest.ts'
+import type { Search, SearchError } from './search.ts'
+import { SpaceSearch } from './space-search.ts'
 import type { StoreError } from './store.ts'
 import { retirementText } from './takeover.ts'
 import { hostAddress } from './universe.ts'
+import { anyWish, isGranted, type Wish, wishText } from './wish.ts'
 
 /**
  * Why an address was not given:
@@ -27,13 +31,15 @@ import { hostAddress } from './universe.ts'
  * - `retired`: this peer's name was retired; it must join as a new peer
  * - `exhausted`: every owner of addresses was asked twice and has none free; said a quarter of a second after the call
  * - `unreachable`: some owners cannot be reached, do not answer or cannot give any now, and the others have none free
+ * - `taken`: exactly this address was asked for, and something else has it, here or on the node of its owner
+ * - `impossible`: what was asked for is no address that a pod can get, or the attachment has another one
  * - `cancelled`: the caller went away, the attachment was freed meanwhile, or we are closing
  * - `store`: the allocation could not be written to disk
  * - `busy`: too many are waiting already
  * - `in-doubt`: some of our past is lost, and the others have not told us yet what became of our ranges
  */
 export interface AllocateError {
-  readonly code: 'no-ring' | 'retired' | 'exhausted' | 'unreachable' | 'cancelled' | 'store' | 'busy' | 'in-doubt'
+  readonly code: SearchError['code'] | 'no-ring' | 'retired' | 'cancelled' | 'store' | 'busy' | 'in-doubt' | 'impossible'
   readonly text: string
 }
 
@@ -51,19 +57,14 @@ export type AllocatorEffect =
 const ALLOCATE_TIMEOUT: Millis = seconds(10)
 /** While somebody waits: how often to look for owners that became reachable, or may have space again. */
 const RETRY: Millis = seconds(1)
-/**
- * Space that moves between two others while we ask one after the other is with neither of them. Once those who wait
- * there have been served it rests: all are asked once more this much later, before we say that there is none.
- */
-const SPACE_RESTS_AFTER: Millis = millis(250)
 /** Some times the most pods a node runs: whatever waits beyond these is a loop gone wild. */
 const WAITING_MAX = 1_024
 
 interface Waiting {
   readonly request: number
   readonly key: AttachmentKey
-  readonly since: Millis
   readonly deadline: Millis
+  readonly search: Search
 }
 
 export interface AllocatorPorts {
@@ -76,19 +77,20 @@ export interface AllocatorPorts {
 export class Allocator {
   readonly #ledger: Ledger
   readonly #ports: AllocatorPorts
-  readonly #asking: Asking
+  readonly #random: Random
   readonly #answers = new Answers()
   readonly #waiting = new Map<number, Waiting>()
-  /** How many host numbers we owned when we asked last. */
-  #sizeAtAsk = 0
-  /** When it was last seen to whom to ask; a moment that has come since then has not been heeded yet. */
-  #lookedAt: Millis = millis(0)
+  /** For any address; it remembers whom it is of no use to ask. */
+  readonly #common: SpaceSearch
+  /** Those for something narrower, by its range, for as long as somebody waits. */
+  readonly #searches = new Map<string, SpaceSearch | AddressSearch>()
   #effects: AllocatorEffect[] = []
 
   constructor(ledger: Ledger, random: Random, ports: AllocatorPorts) {
     this.#ledger = ledger
-    this.#asking = new Asking(random)
+    this.#random = random
     this.#ports = ports
+    this.#common = new SpaceSearch(anyWish(ledger.universe), random, { ledger, reachable: () => ports.reachable() })
   }
 
   /** What is to be done since the last call, in order. */
@@ -101,8 +103,8 @@ export class Allocator {
   /** When to call `tick`, at the latest; undefined when nobody waits. */
   wakeAt(now: Millis): Millis | undefined {
     if (this.#waiting.size === 0) return undefined
-    const due = [...this.#waiting.values()].map(({ since, deadline }) => (isRested(since, this.#lookedAt) ? deadline : restedAt(since)))
-    return millis(Math.min(...due, this.#asking.wakeAt() ?? now + RETRY))
+    const deadlines = [...this.#waiting.values()].map(({ deadline }) => deadline)
+    return millis(Math.min(...deadlines, ...this.#active().map((search) => search.wakeAt() ?? now + RETRY)))
   }
 
   /** Keys that wait for an address, in order of arrival. */
@@ -111,12 +113,14 @@ export class Allocator {
   }
 
   /** Settled by an effect, at once or within 10 s. @param request a number not used before. */
-  allocate(request: number, key: AttachmentKey, now: Millis): void {
+  allocate(request: number, key: AttachmentKey, now: Millis, wish: Wish = this.#common.wish): void {
     if (this.#waiting.size >= WAITING_MAX) {
       this.#settle(request, err({ code: 'busy', text: `${WAITING_MAX} allocations are waiting already` }))
       return
     }
-    this.#waiting.set(request, { request, key, since: now, deadline: millis(now + ALLOCATE_TIMEOUT) })
+    const search = this.#searchFor(wish)
+    search.waiting.set(request, now)
+    this.#waiting.set(request, { request, key, deadline: millis(now + ALLOCATE_TIMEOUT), search })
     this.serve(now)
   }
 
@@ -170,6 +174,12 @@ export class Allocator {
     this.#effects.push({ kind: 'send', to: from, message: encodeClaim({ kind: 'answer', used, delta }) })
   }
 
+  /** `from` has answered a claim of ours, and what it gave is merged. */
+  claimAnswered(from: PeerName, answer: ClaimMessage & { kind: 'answer' }, now: Millis): void {
+    for (const search of this.#searches.values()) if (search instanceof AddressSearch) search.answered(from, answer, now)
+    this.#ask(now)
+  }
+
   merge(delta: RingDelta, now: Millis): Result<Merged, GossipFault> {
     const merged = this.#ledger.merge(delta)
     if (!merged.ok) return merged
@@ -184,13 +194,13 @@ export class Allocator {
     switch (message.kind) {
       case 'ask':
         // Of another ring it would refuse what we give, and we would have lost it.
-        if (message.seedId === this.#ledger.ring?.seedId) this.#answer(from, message.id)
+        if (message.seedId === this.#ledger.ring?.seedId) this.#answer(from, message)
         else this.#send(from, { kind: 'denial', id: message.id, free: FREE_UNKNOWN })
         return ok(undefined)
       case 'grant':
         return this.#granted(from, message, now)
       case 'denial':
-        this.#asking.answered(from, message.id, message.free === 0 ? 'none' : 'withheld', now)
+        this.#answered(from, message, now)
         this.#ask(now)
         return ok(undefined)
       default:
@@ -200,13 +210,13 @@ export class Allocator {
 
   /** A message to `to` could not be sent. */
   unsent(to: PeerName, now: Millis): void {
-    this.#asking.unsent(to, now)
+    for (const search of [this.#common, ...this.#searches.values()]) search.unsent(to, now)
     this.#ask(now)
   }
 
   tick(now: Millis): void {
-    for (const { request, deadline } of this.#waiting.values()) {
-      if (deadline <= now) this.#settle(request, err(this.#reason()))
+    for (const { request, deadline, search } of this.#waiting.values()) {
+      if (deadline <= now) this.#settle(request, err(this.#reason(search)))
     }
     this.#ask(now)
   }
@@ -216,71 +226,69 @@ export class Allocator {
     for (const request of this.#waiting.keys()) this.#settle(request, err({ code: 'cancelled', text: 'the router is shutting down' }))
   }
 
-  /** How matters stand for those who wait. */
+  /** How matters stand for those who wait, or for the first of them where they would have different things. */
   prospects(): Prospects {
-    return this.#asking.prospects(this.#otherOwners(), this.#ports.reachable())
+    return (this.#active()[0] ?? this.#common).prospects()
   }
 
   /** To be called when there may be free addresses that were not there before. */
   serve(now: Millis): void {
-    if (this.#ledger.retiredBy !== undefined) {
-      for (const request of this.#waiting.keys()) this.#settle(request, err(this.#reason()))
-    }
-    for (const { request, key } of this.#waiting.values()) {
-      if (this.#ports.isHeld() && !this.#ledger.allocations.has(key)) continue
-      const allocated = this.#ledger.allocate(key)
-      if (!allocated.ok) {
-        this.#trouble(allocated.error.text)
-        this.#settle(request, err({ code: 'store', text: allocated.error.text }))
-      } else if (allocated.value !== undefined) {
-        this.#settle(request, ok(allocated.value))
-        this.#effects.push({ kind: 'changed' })
-      }
+    // Who asked for one address gets it before it is given to somebody else.
+    const waiting = [...this.#waiting.values()].sort((a, b) => Number(isForOne(b)) - Number(isForOne(a)))
+    for (const one of waiting) {
+      const result = this.#ledger.retiredBy === undefined ? this.#resultFor(one) : err(this.#reason(one.search))
+      if (result === undefined) continue
+      this.#settle(one.request, result)
+      if (result.ok) this.#effects.push({ kind: 'changed' })
     }
     this.#ask(now)
   }
 
-  #ask(now: Millis): void {
-    this.#asking.tick(now)
-    this.#lookedAt = now
-    const { ring } = this.#ledger
-    if (this.#waiting.size === 0 || ring === undefined || this.#ledger.inDoubt || this.#ports.isHeld()) return
-    const owners = this.#otherOwners()
-    if (isAllOwned(ring)) this.#giveUp(this.#asking.emptySince(owners.keys()))
-    if (this.#waiting.size === 0) return
-    const since = [...this.#waiting.values()].map(({ since: came }) => (isRested(came, now) ? restedAt(came) : came))
-    const ask = this.#asking.next(owners, this.#ports.reachable(), { now, since: millis(Math.max(...since)) })
-    if (ask === undefined) return
-    this.#sizeAtAsk = this.#size()
-    this.#send(ask.peer, { kind: 'ask', id: ask.id, seedId: ring.seedId })
+  /** Undefined while there is none. */
+  #resultFor({ key, search: { wish } }: Waiting): Result<number, AllocateError> | undefined {
+    const { universe, allocations } = this.#ledger
+    const own = allocations.get(key)
+    if (own !== undefined && !isGranted(wish, own))
+      return err({ code: 'impossible', text: `${key} has ${this.#texts([own])}, and cannot get ${wishText(universe, wish)} as well` })
+    const holder = own === undefined && wish.kind === 'address' ? this.#ledger.holderOf(wish.within.start) : undefined
+    if (holder !== undefined) return err({ code: 'taken', text: `${wishText(universe, wish)} is in use by ${holder} on this node` })
+    if (own === undefined && this.#ports.isHeld()) return undefined
+    const allocated = this.#ledger.allocate(key, wish.within)
+    if (allocated.ok) return allocated.value === undefined ? undefined : ok(allocated.value)
+    this.#trouble(allocated.error.text)
+    return err({ code: 'store', text: allocated.error.text })
   }
 
-  /** Nobody had an address when asked since that moment: who has waited for long enough by then waits for nothing. */
-  #giveUp(emptySince: number | undefined): void {
-    for (const { request, since } of this.#waiting.values()) {
-      if (emptySince !== undefined && restedAt(since) <= emptySince) this.#settle(request, err(this.#reason()))
+  #ask(now: Millis): void {
+    const isAble = !(this.#ledger.inDoubt || this.#ports.isHeld())
+    for (const search of [this.#common, ...this.#searches.values()]) {
+      const { inVain, send } = search.step(isAble ? this.#ledger.ring : undefined, now)
+      for (const { request, error } of inVain) this.#settle(request, err(error))
+      if (send !== undefined) this.#effects.push({ kind: 'send', ...send })
     }
   }
 
-  #answer(from: PeerName, id: number): void {
+  #answer(from: PeerName, { id, within }: SpaceMessage & { kind: 'ask' }): void {
     const repeated = this.#answers.recall(from, id)
-    const granted = repeated !== undefined || this.#ports.isHeld() ? ok(repeated) : this.#ledger.grant(from)
+    const granted = repeated !== undefined || this.#ports.isHeld() ? ok(repeated) : this.#ledger.grant(from, within)
     if (!granted.ok) this.#trouble(granted.error.text)
     const delta = granted.ok ? granted.value : undefined
     if (delta === undefined) {
-      this.#send(from, { kind: 'denial', id, free: this.#ledger.inDoubt ? FREE_UNKNOWN : this.#ledger.free })
+      this.#send(from, { kind: 'denial', id, free: this.#ledger.inDoubt ? FREE_UNKNOWN : this.#freeIn(within) })
       return
     }
     this.#answers.remember(from, id, delta)
     if (repeated === undefined) this.#effects.push({ kind: 'changed' }, { kind: 'broadcast', delta: encodeDelta(delta) })
-    this.#send(from, { kind: 'grant', id, free: this.#ledger.free, delta })
+    this.#send(from, { kind: 'grant', id, free: this.#freeIn(within), delta })
   }
 
-  #granted(from: PeerName, { id, free, delta }: SpaceMessage & { kind: 'grant' }, now: Millis): Result<void, GossipFault> {
-    const merged = this.#ledger.merge(delta)
-    // The broadcast of the same grant may have been here before it.
-    const gained = this.#size() > this.#sizeAtAsk
-    this.#asking.answered(from, id, free === 0 ? 'none' : gained ? 'more' : 'withheld', now)
+  #freeIn(within: Range | undefined): number {
+    return within === undefined ? this.#ledger.free : this.#ledger.freeIn(within)
+  }
+
+  #granted(from: PeerName, grant: SpaceMessage & { kind: 'grant' }, now: Millis): Result<void, GossipFault> {
+    const merged = this.#ledger.merge(grant.delta)
+    this.#answered(from, grant, now)
     if (!merged.ok) {
       this.#ask(now)
       return merged
@@ -288,6 +296,12 @@ export class Allocator {
     this.#react(merged.value)
     this.serve(now)
     return ok(undefined)
+  }
+
+  #answered(from: PeerName, { kind, id, free }: Exclude<SpaceMessage, { kind: 'ask' }>, now: Millis): void {
+    for (const search of [this.#common, ...this.#searches.values()]) {
+      if (search instanceof SpaceSearch) search.answered(from, { id, free, isGrant: kind === 'grant' }, now)
+    }
   }
 
   /** To what a merge has changed. */
@@ -315,8 +329,26 @@ export class Allocator {
     this.#effects.push({ kind: 'send', to, message: encodeSpaceMessage(message) })
   }
 
+  /** Those for which somebody waits, in order of arrival. */
+  #active(): readonly Search[] {
+    return [...new Set([...this.#waiting.values()].map(({ search }) => search))]
+  }
+
+  #searchFor(wish: Wish): Search {
+    if (wish.kind === 'any') return this.#common
+    const name = nameOf(wish)
+    const ports = { ledger: this.#ledger, reachable: () => this.#ports.reachable() }
+    const search =
+      this.#searches.get(name) ?? (wish.kind === 'address' ? new AddressSearch(wish, ports) : new SpaceSearch(wish, this.#random, ports))
+    this.#searches.set(name, search)
+    return search
+  }
+
   #settle(request: number, result: Result<number, AllocateError>): void {
+    const search = this.#waiting.get(request)?.search
     this.#waiting.delete(request)
+    search?.waiting.delete(request)
+    if (search?.waiting.size === 0) this.#searches.delete(nameOf(search.wish))
     this.#effects.push({ kind: 'settle', request, result })
   }
 
@@ -324,51 +356,20 @@ export class Allocator {
     this.#effects.push({ kind: 'trouble', text })
   }
 
-  /** How many host numbers we own. */
-  #size(): number {
-    const own = this.#ledger.ring?.entries.filter(({ owner }) => owner === this.#ledger.self) ?? []
-    return own.reduce((sum, { token, end }) => sum + end - token, 0)
-  }
-
-  /** How many host numbers each other peer owns. */
-  #otherOwners(): ReadonlyMap<PeerName, number> {
-    const owners = new Map<PeerName, number>()
-    if (this.#ledger.ring === undefined) return owners
-    for (const { owner, range } of ownedRanges(this.#ledger.ring)) {
-      if (owner !== this.#ledger.self && !this.#ledger.ring.retired.has(owner))
-        owners.set(owner, (owners.get(owner) ?? 0) + range.end - range.start)
-    }
-    return owners
-  }
-
-  #reason(): AllocateError {
+  #reason(search: Search): AllocateError {
     if (this.#ledger.ring === undefined)
       return { code: 'no-ring', text: 'no ring of IP ranges is known yet: no other peer has told us of one' }
     const by = this.#ledger.retiredBy
     if (by !== undefined) return { code: 'retired', text: retirementText(this.#ledger.self, by) }
     if (this.#ledger.inDoubt) return { code: 'in-doubt', text: 'some of our journal is lost' }
-    const { denied, withheld, silent, unreachable: gone, open } = this.prospects()
-    const parts = [
-      { peers: denied, what: 'have none free' },
-      { peers: [...silent, ...open], what: 'did not answer' },
-      { peers: withheld, what: 'may have some and cannot give it now' },
-      { peers: gone, what: 'own more of the range and cannot be reached' },
-    ].filter(({ peers }) => peers.length > 0)
-    const code = parts.every(({ peers }) => peers === denied) ? 'exhausted' : 'unreachable'
-    const here = code === 'exhausted' ? 'range exhausted: no address is free here' : 'no address is free here'
-    return { code, text: [here, ...parts.map(({ peers, what }) => `${namesOf(peers)} ${what}`)].join('; ') }
+    return search.reason()
   }
 }
 
-/** What is of nobody yet, or of a peer that is gone, may be somebody's soon. */
-function isAllOwned(ring: Ring): boolean {
-  return gapsOf(ring).length === 0 && ring.entries.every(({ owner }) => !ring.retired.has(owner))
+function isForOne({ search }: Waiting): boolean {
+  return search.wish.kind === 'address'
 }
 
-function restedAt(since: Millis): Millis {
-  return millis(since + SPACE_RESTS_AFTER)
-}
-
-function isRested(since: Millis, now: Millis): boolean {
-  return restedAt(since) <= now
+function nameOf({ kind, within }: Wish): string {
+  return `${kind} ${within.start} ${within.end}`
 }

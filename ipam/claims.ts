@@ -1,7 +1,8 @@
 /**
  * Addresses of our pods that the ring gives to others: we ask their owners for exactly these. An owner that
  * has one free gives it, and the pod goes on as if nothing had been; one that has given it to a pod of its
- * own says so, and both say it to people, as one of the two pods has to go. Big endian:
+ * own says so, and both say it to people, as one of the two pods has to go. In the same way an address is asked for that a
+ * caller wants: see `address-search.ts`. Big endian:
  *
  *   claim:  | 16 | seed id 8 | host 4 | host 4 | …
  *   answer: | 17 | zero | how many are in use 2 | host 4 | … | ring delta with the entries of all that were claimed
@@ -28,6 +29,8 @@ interface ClaimPorts {
   /** A peer wants these of our host numbers. */
   claimed(from: PeerName, claim: ClaimMessage & { kind: 'claim' }): void
   merge(delta: RingDelta): Result<unknown, GossipFault>
+  /** `from` has answered a claim; what it gave is merged. The claim may be somebody else's than ours. */
+  answered(from: PeerName, answer: ClaimMessage & { kind: 'answer' }): void
   /** The conflicts are not what they were. */
   changed(): void
 }
@@ -108,6 +111,7 @@ export class Claims implements Disposable {
     const until = millis(this.#ports.clock.now() + ASK_AGAIN)
     for (const host of message.value.used)
       if (this.#asked.get(host)?.owner === from) this.#asked.set(host, { owner: from, until, isUsed: true })
+    this.#ports.answered(from, message.value)
     this.#ports.changed()
     return merged.ok ? ok(undefined) : merged
   }

@@ -1,7 +1,7 @@
 /**
  * Getting space from others when ours is used up, and giving it.
  *
- * Asking: one ask is outstanding at a time and serves everybody who waits. The donor is drawn by chance,
+ * Asking: one ask is outstanding at a time and serves everybody who waits for an address of one range. The donor is drawn by chance,
  * weighted by how much each owns, among those that can be reached and did not lately deny or keep silent.
  *
  * Why no message, lost, late or repeated, loses or doubles space: ownership changes only in the ring, in
@@ -36,7 +36,9 @@ const ANSWERS_MAX = 1_024
  */
 type Refusal =
   | { readonly kind: 'denied'; readonly at: Millis; readonly asked: Millis }
-  | { readonly kind: 'withheld' | 'silent'; readonly at: Millis }
+  | { readonly kind: 'withheld'; readonly at: Millis }
+  /** It may still answer the ask of this id. */
+  | { readonly kind: 'silent'; readonly at: Millis; readonly id: number }
 type Outstanding = { readonly peer: PeerName; readonly id: number; readonly asked: Millis }
 
 /** What a donor has left for the next ask: something, nothing, or something that it cannot give now. */
@@ -94,11 +96,13 @@ export class Asking {
     return since
   }
 
-  /** `peer` answered. It is skipped for a while unless more may be had from it. */
+  /** `peer` answered the ask of this id, if it was one of ours. It is skipped for a while unless more may be had from it. */
   answered(peer: PeerName, id: number, left: Left, now: Millis): void {
     const outstanding = this.#outstanding
+    const refusal = this.#refusals.get(peer)
     const isAwaited = outstanding?.peer === peer && outstanding.id === id
     if (isAwaited) this.#outstanding = undefined
+    else if (refusal?.kind !== 'silent' || refusal.id !== id) return
     if (left === 'more') this.#refusals.delete(peer)
     // An answer that comes late says nothing of now.
     else if (left === 'none' && isAwaited) this.#refusals.set(peer, { kind: 'denied', at: now, asked: outstanding.asked })
@@ -108,8 +112,9 @@ export class Asking {
   /** The ask to `peer` could not be sent. */
   unsent(peer: PeerName, now: Millis): void {
     if (this.#outstanding?.peer !== peer) return
+    const { id } = this.#outstanding
     this.#outstanding = undefined
-    this.#refusals.set(peer, { kind: 'silent', at: now })
+    this.#refusals.set(peer, { kind: 'silent', at: now, id })
   }
 
   /** Gives up on a donor that is silent for too long. */

@@ -8,11 +8,10 @@ import { millis } from '../mesh/base/brand.ts'
 import type { Clock } from '../mesh/base/clock.ts'
 import type { Logger } from '../mesh/base/log.ts'
 import type { Random } from '../mesh/base/random.ts'
-import { err, ok, type Result, unreachable } from '../mesh/base/result.ts'
+import { type Result, unreachable } from '../mesh/base/result.ts'
 import type { GossipPart, GossipPort } from '../mesh/gossip.ts'
 import { type AllocateError, Allocator, type AllocatorEffect } from './allocator.ts'
 import type { AttachmentKey } from './attachment.ts'
-import { Awaited } from './awaited.ts'
 import { Bootstrap } from './bootstrap.ts'
 import { Claims } from './claims.ts'
 import { type Disk, openDisk } from './disk.ts'
@@ -21,6 +20,7 @@ import { Faults } from './faults.ts'
 import { Ledger } from './ledger.ts'
 import { Members, type MembersEffect } from './members.ts'
 import type { Seeds } from './paxos.ts'
+import { Requests } from './requests.ts'
 import { ownedRanges, type Ring, ringNews, type SeedId } from './ring.ts'
 import { encodeDelta } from './ring-codec.ts'
 import { chunksOf } from './ring-digest.ts'
@@ -30,6 +30,7 @@ import { type IpamStatus, ipamStatus } from './status.ts'
 import { openStore, type StoreError } from './store.ts'
 import { addressRange, checkUniverse, formatUniverse, hostAddress, type Universe } from './universe.ts'
 import { Upkeep } from './upkeep.ts'
+import type { Wanted } from './wish.ts'
 
 /** A range of addresses, base + n, and its owner. */
 export interface OwnedRange {
@@ -71,11 +72,11 @@ export class Ipam implements AsyncDisposable {
   readonly #bootstrap: Bootstrap
   readonly #rivalry: Rivalry
   readonly #claims: Claims
+  readonly #requests: Requests
   readonly #clock: Clock
   readonly #log: Logger
   readonly #resources: Disposable
   readonly #faults = new Faults()
-  readonly #allocated = new Awaited<Result<number, AllocateError>>()
   readonly #listeners = new Set<() => void>()
   /** It had a ring before it started: what has become of that meanwhile? */
   #isBack = false
@@ -83,7 +84,6 @@ export class Ipam implements AsyncDisposable {
   #outbox: (Effect & { kind: 'send' | 'broadcast' })[] = []
   #wake: Disposable | undefined
   #changed = false
-  #requests = 0
   #closed = false
 
   /**
@@ -149,7 +149,14 @@ export class Ipam implements AsyncDisposable {
       send: (to, message) => this.#port?.send(to, message) === true,
       claimed: (from, claim) => this.#allocator.claimed(from, claim),
       merge: (delta) => this.#allocator.merge(delta, this.#now()),
+      answered: (from, answer) => this.#allocator.claimAnswered(from, answer, this.#now()),
       changed: () => this.#changes(),
+    })
+    this.#requests = new Requests({
+      ...{ ledger, allocator: this.#allocator },
+      now: () => this.#now(),
+      perform: () => this.#perform(),
+      explained: (error) => this.#explained(error),
     })
     this.upkeep = new Upkeep({
       ...{ ledger, clock, random, log },
@@ -179,23 +186,12 @@ export class Ipam implements AsyncDisposable {
     this.#perform()
   }
 
-  /** The same address again for the same key. Never waits longer than 10 s. */
-  async allocate(key: AttachmentKey, signal: AbortSignal): Promise<Result<Ipv4, AllocateError>> {
-    if (signal.aborted || this.#closed)
-      return err({ code: 'cancelled', text: this.#closed ? 'the router is shutting down' : 'the caller went away' })
-    const request = this.#requests++
-    const cancel = (): void => {
-      this.#allocator.cancel(request)
-      this.#perform()
-    }
-    signal.addEventListener('abort', cancel, { once: true })
-    const settled = this.#allocated.wait(request)
-    this.#allocator.allocate(request, key, this.#now())
-    this.#perform()
-    const result = await settled
-    signal.removeEventListener('abort', cancel)
-    if (result.ok) return ok(hostAddress(this.#ledger.universe, result.value))
-    return err(this.#explained(result.error))
+  /**
+   * The same address again for the same key, which must be as wanted then too. Never waits longer than 10 s.
+   * @param wanted an address to get exactly that one, be it of another peer's range; a subnet to get any of it.
+   */
+  allocate(key: AttachmentKey, signal: AbortSignal, wanted: Wanted = {}): Promise<Result<Ipv4, AllocateError>> {
+    return this.#requests.allocate(key, signal, wanted)
   }
 
   /** Idempotent: the address that is free now, undefined when `key` had none. Also when it cannot be written: then once it can. */
@@ -256,8 +252,7 @@ export class Ipam implements AsyncDisposable {
     this.#bootstrap[Symbol.dispose]()
     this.#claims[Symbol.dispose]()
     this.#rivalry[Symbol.dispose]()
-    this.#allocator.close()
-    this.#perform()
+    this.#requests.close()
     this.members.close()
     this.#listeners.clear()
     return Promise.try(() => this.#resources[Symbol.dispose]())
@@ -325,7 +320,7 @@ export class Ipam implements AsyncDisposable {
         this.#post(effect)
         break
       case 'settle':
-        this.#allocated.settle(effect)
+        this.#requests.settle(effect)
         break
       case 'changed':
         if (this.#ledger.ring !== undefined) this.#bootstrap.ringKnown()

@@ -9,6 +9,7 @@
  *     3 allocate  | host number 4 | key, UTF-8 |
  *     4 free      | key, UTF-8 |
  *     5 cursor    | host number 4 |
+ *     6 rest      | host number 4 | host number 4 | …
  *    16 doubt     | 1: some of our past is lost, or 0: not any more |
  *
  * A file cut or damaged anywhere yields the records before the damage. A checksum that holds over a
@@ -32,6 +33,8 @@ export type JournalRecord =
   | { readonly kind: 'free'; readonly key: AttachmentKey }
   /** Where the search for a free number goes on: only needed where the allocations that moved it were left out. */
   | { readonly kind: 'cursor'; readonly host: number }
+  /** What was freed and is free, in this order: only needed where the records that tell it were left out. */
+  | { readonly kind: 'rest'; readonly hosts: readonly number[] }
   /** Whether records that we had written, and acted on, are lost: see `Ledger.inDoubt`. */
   | { readonly kind: 'doubt'; readonly isOpen: boolean }
 
@@ -45,7 +48,7 @@ export interface JournalHeader {
 
 /** 1 had rings of tokens in it, which cannot tell what was taken over. */
 export const JOURNAL_FORMAT = 2
-const Kind = { header: 1, ring: 2, allocate: 3, free: 4, cursor: 5, doubt: 16 } as const
+const Kind = { header: 1, ring: 2, allocate: 3, free: 4, cursor: 5, rest: 6, doubt: 16 } as const
 const FRAME_BYTES = 8
 const UNIVERSE_AT = 10
 const HEADER_FIXED_BYTES: number = UNIVERSE_AT + UNIVERSE_BYTES
@@ -162,11 +165,22 @@ function encodePayload(record: JournalRecord): Uint8Array {
       return concatBytes([Uint8Array.of(Kind.free), Buffer.from(record.key)])
     case 'cursor':
       return concatBytes([Uint8Array.of(Kind.cursor), uint32(record.host)])
+    case 'rest':
+      return restPayload(record.hosts)
     case 'doubt':
       return Uint8Array.of(Kind.doubt, Number(record.isOpen))
     default:
       return unreachable(record)
   }
+}
+
+/** Thousands of numbers, written anew with each snapshot. */
+function restPayload(hosts: readonly number[]): Uint8Array {
+  const payload = new Uint8Array(1 + 4 * hosts.length)
+  payload[0] = Kind.rest
+  const view = new DataView(payload.buffer)
+  for (const [index, host] of hosts.entries()) view.setUint32(1 + 4 * index, host)
+  return payload
 }
 
 function decodeHeader(payload: Uint8Array): JournalHead {
@@ -194,6 +208,8 @@ function decodePayload(payload: Uint8Array): JournalRecord {
       return { kind: 'free', key: keyIn(payload.subarray(1)) }
     case Kind.cursor:
       return { kind: 'cursor', host: readUint32(payload, 1) }
+    case Kind.rest:
+      return { kind: 'rest', hosts: Array.from({ length: (payload.length - 1) / 4 }, (_, index) => readUint32(payload, 1 + 4 * index)) }
     case Kind.doubt:
       return { kind: 'doubt', isOpen: payload[1] === 1 }
     default:

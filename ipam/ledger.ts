@@ -96,6 +96,18 @@ export class Ledger {
     return this.#space.free
   }
 
+  /** Of the host numbers of `within`. */
+  freeIn(within: Range): number {
+    return this.#space.freeIn(within)
+  }
+
+  /** What has this host number here, whether it is ours or not. */
+  holderOf(host: number): AttachmentKey | undefined {
+    if (!this.#space.isUsed(host)) return undefined
+    for (const [key, its] of this.#allocations) if (its === host) return key
+    return undefined
+  }
+
   /** In order of allocation. */
   get allocations(): ReadonlyMap<AttachmentKey, number> {
     return this.#allocations
@@ -153,9 +165,9 @@ export class Ledger {
     return this.#commit(this.#ringRecords(ring.seedId, ringNews(ring)), 'durable')
   }
 
-  /** The same address again for the same key; undefined when none is free here. */
-  allocate(key: AttachmentKey): Result<number | undefined, StoreError> {
-    const host = this.#allocations.get(key) ?? (this.#inDoubt ? undefined : this.#space.next())
+  /** The same address again for the same key; else one of `within`, undefined when none is free here. */
+  allocate(key: AttachmentKey, within?: Range): Result<number | undefined, StoreError> {
+    const host = this.#allocations.get(key) ?? (this.#inDoubt ? undefined : this.#space.next(within))
     if (host === undefined || this.#allocations.has(key)) return ok(host)
     const written = this.#commit([{ kind: 'allocate', key, host }], 'buffered')
     return written.ok ? ok(host) : written
@@ -169,10 +181,10 @@ export class Ledger {
     return { host, unwritten: written.ok ? undefined : written.error }
   }
 
-  /** Gives part of our free space to `to`: what to tell of; undefined when we have nothing to give. */
-  grant(to: PeerName): Result<RingDelta | undefined, StoreError> {
+  /** Gives part of our free space, of `within`, to `to`: what to tell of; undefined when we have nothing to give. */
+  grant(to: PeerName, within?: Range): Result<RingDelta | undefined, StoreError> {
     // Who may have forgotten a grant of its own could call it back by writing in that range.
-    const block = this.#inDoubt ? undefined : this.#space.blockToGive()
+    const block = this.#inDoubt ? undefined : this.#space.blockToGive(within)
     if (this.#ring === undefined || block === undefined || this.#ring.retired.has(to)) return ok(undefined)
     const items = grantItems(this.#ring, this.self, block, to)
     // A grant must be one message; a block of more fragments than fit in one stays with us.
@@ -314,8 +326,10 @@ export class Ledger {
   #snapshot(): readonly JournalRecord[] {
     const ring = this.#ring === undefined ? [] : this.#ringRecords(this.#ring.seedId, ringNews(this.#ring))
     const allocations = [...this.#allocations].map(([key, host]) => ({ kind: 'allocate', key, host }) as const)
+    const { resting, cursor } = this.#space
+    const rest = resting.length > 0 ? [{ kind: 'rest', hosts: resting } as const] : []
     const doubt = this.#inDoubt ? [{ kind: 'doubt', isOpen: true } as const] : []
-    return [...ring, ...allocations, { kind: 'cursor', host: this.#space.cursor }, ...doubt]
+    return [...ring, ...allocations, ...rest, { kind: 'cursor', host: cursor }, ...doubt]
   }
 
   /** The only place where the state changes. Records of another ring, or of no host of ours, are as good as absent. */
@@ -341,6 +355,9 @@ export class Ledger {
       }
       case 'cursor':
         this.#space.cursor = record.host
+        return
+      case 'rest':
+        this.#space.rest(record.hosts)
         return
       case 'doubt':
         this.#inDoubt = record.isOpen

@@ -135,6 +135,8 @@ function attachFault(failure: AttachFailure, { key: { containerId, ifname }, san
       return { code: CniCode.environment, msg: `CNI_IFNAME: an interface ${ifname} exists already`, details: sandbox }
     case 'address-unavailable':
       return { code: CniCode.tryAgain, msg: `no address: ${failure.reason}` }
+    case 'address-impossible':
+      return { code: CniCode.config, msg: `no such address: ${failure.reason}` }
     case 'namespace-gone':
       return { code: CniCode.netns, msg: 'the network namespace CNI_NETNS went away', details: sandbox }
     case 'host-namespace':

@@ -20,7 +20,7 @@ export function renderConflist(): string {
     cniVersion: '1.0.0',
     cniVersions: ['0.4.0', '1.0.0', '1.1.0'],
     name: NETWORK_NAME,
-    plugins: [{ type: PLUGIN_TYPE, capabilities: { mac: true } }],
+    plugins: [{ type: PLUGIN_TYPE, capabilities: { ips: true, mac: true } }],
   }
   return `${JSON.stringify(conflist, undefined, 2)}\n`
 }

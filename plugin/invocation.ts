@@ -115,7 +115,9 @@ function parseReserve({ key, version, conf, request: { env } }: Common): Result<
   const args = parseArgs(env['CNI_ARGS'] ?? '')
   if (!args.ok) return args
   const wishes = parseWishes(conf, args.value)
-  return wishes.ok ? ok({ command: 'RESERVE', version, request: { key, addresses: wishes.value.addresses } }) : wishes
+  if (!wishes.ok) return wishes
+  const { addresses, subnet } = wishes.value
+  return ok({ command: 'RESERVE', version, request: { key, addresses, subnet } })
 }
 
 function parseReserved({ key, version, conf }: Common): Result<Invocation, CniFault> {

@@ -1,6 +1,7 @@
 /** The network configuration on stdin. Keys that we do not know are left alone: a newer runtime may add some. */
 import { z } from 'zod'
-import { type Ipv4, parseIpv4 } from '../mesh/base/address.ts'
+import { type Cidr, type Ipv4, parseCidr, parseIpv4 } from '../mesh/base/address.ts'
+import { describeError } from '../mesh/base/errors.ts'
 import { err, ok, type Result } from '../mesh/base/result.ts'
 import { IPAM_TYPE, PLUGIN_TYPE } from './conflist.ts'
 import { type AttachmentKey, isName, parseAttachmentKey } from './environment.ts'
@@ -19,6 +20,7 @@ export interface NetConf {
 const keysSchema = z.record(z.string(), z.unknown())
 const attachmentsSchema = z.array(z.object({ containerID: z.string(), ifname: z.string() }))
 const delegatedSchema = z.object({ type: z.string(), ipam: z.object({ type: z.literal(IPAM_TYPE) }) })
+const subnetSchema = z.object({ subnet: z.string().nullish() }).nullish()
 const wishesSchema = z.object({ ips: z.array(z.string()).nullish(), mac: z.string().nullish() })
 
 export function parseNetConf(stdin: string): Result<NetConf, CniFault> {
@@ -97,11 +99,14 @@ export function parseValidAttachments({ keys }: NetConf): Result<readonly Attach
 /** What the person wants the interface to have. */
 export interface Wishes {
   readonly addresses: readonly Ipv4[]
+  /** Where its address is to be from. */
+  readonly subnet: Cidr | undefined
   readonly mac: MacAddress | undefined
 }
 
 /**
- * From `runtimeConfig`, else `args.cni`, else CNI_ARGS (`IP`, `MAC`: podman), in this order of precedence.
+ * From `runtimeConfig`, else `args.cni`, else CNI_ARGS (`IP`, `MAC`: podman), in this order of precedence. The subnet is the
+ * network's, from `ipam.subnet`, and holds for whoever asks for an address too.
  * Keys match in any case: some runtimes marshal Go structures whose fields begin with a capital.
  */
 export function parseWishes({ keys }: NetConf, args: ReadonlyMap<string, string>): Result<Wishes, CniFault> {
@@ -116,10 +121,24 @@ export function parseWishes({ keys }: NetConf, args: ReadonlyMap<string, string>
 
   const texts = sources.map(({ ips }) => ips ?? []).find((ips) => ips.length > 0) ?? []
   const mac = sources.map((source) => source.mac ?? '').find((text) => text !== '')
-  return parseWishTexts(texts, mac)
+  const subnet = parseSubnet(keys['ipam'])
+  if (!subnet.ok) return subnet
+  const wishes = parseWishTexts(texts, mac)
+  return wishes.ok ? ok({ ...wishes.value, subnet: subnet.value }) : wishes
 }
 
-function parseWishTexts(texts: readonly string[], mac: string | undefined): Result<Wishes, CniFault> {
+function parseSubnet(ipam: unknown): Result<Cidr | undefined, CniFault> {
+  const parsed = subnetSchema.safeParse(ipam)
+  if (!parsed.success) return err({ code: CniCode.config, msg: 'invalid ipam', details: z.prettifyError(parsed.error) })
+  const text = parsed.data?.subnet ?? ''
+  try {
+    return ok(text === '' ? undefined : parseCidr(text))
+  } catch (error) {
+    return err({ code: CniCode.config, msg: 'ipam.subnet is not a subnet of IPv4', details: describeError(error) })
+  }
+}
+
+function parseWishTexts(texts: readonly string[], mac: string | undefined): Result<Omit<Wishes, 'subnet'>, CniFault> {
   const addresses: Ipv4[] = []
   for (const text of texts) {
     const address = parseWantedAddress(text)

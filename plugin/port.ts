@@ -1,5 +1,5 @@
 /** What the plugin asks of the router. Whoever implements it does the work in the kernel and keeps the addresses. */
-import type { Ipv4 } from '../mesh/base/address.ts'
+import type { Cidr, Ipv4 } from '../mesh/base/address.ts'
 import type { Brand } from '../mesh/base/brand.ts'
 import type { Result } from '../mesh/base/result.ts'
 import type { AttachmentKey } from './environment.ts'
@@ -37,6 +37,8 @@ export interface AttachRequest {
   readonly pod: PodReference | undefined
   /** Addresses that the pod must get; empty to let the router choose. */
   readonly addresses: readonly Ipv4[]
+  /** Where its address must be from; undefined when any will do. */
+  readonly subnet?: Cidr | undefined
   /** The hardware address that the pod's interface must get. */
   readonly mac: MacAddress | undefined
 }
@@ -46,6 +48,8 @@ export interface ReserveRequest {
   readonly key: AttachmentKey
   /** Addresses that it must get; empty to let the router choose. */
   readonly addresses: readonly Ipv4[]
+  /** Where its address must be from; undefined when any will do. */
+  readonly subnet?: Cidr | undefined
 }
 
 /** An interface in the pod, up and routed, with policy in place. */
@@ -74,6 +78,7 @@ interface PodRoute {
  * - `already-attached`: this very attachment exists; the runtime must DEL it first
  * - `interface-exists`: the pod has an interface of that name that is not ours
  * - `address-unavailable`: no address is free, or the one asked for is not to be had; a later try may succeed
+ * - `address-impossible`: what was asked for is no address that it could ever get
  * - `namespace-gone`: the pod's namespace went away, or is not one
  * - `host-namespace`: it is the router's own namespace
  * - `kernel-refused`: and everything that was done has been undone
@@ -83,6 +88,7 @@ export type AttachFailure =
   | { readonly code: 'already-attached' }
   | { readonly code: 'interface-exists' }
   | { readonly code: 'address-unavailable'; readonly reason: string }
+  | { readonly code: 'address-impossible'; readonly reason: string }
   | { readonly code: 'namespace-gone' }
   | { readonly code: 'host-namespace' }
   | { readonly code: 'kernel-refused'; readonly reason: string }

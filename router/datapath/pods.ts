@@ -4,6 +4,7 @@ import type { AllocateError } from '../../ipam/allocator.ts'
 import { type AttachmentKey, attachmentKey, bareKey } from '../../ipam/attachment.ts'
 import type { Ipam } from '../../ipam/ipam.ts'
 import { address6, type Universe } from '../../ipam/universe.ts'
+import type { Wanted } from '../../ipam/wish.ts'
 import { formatIpv4, type Ipv4 } from '../../mesh/base/address.ts'
 import type { Clock } from '../../mesh/base/clock.ts'
 import { formatHostPrefix } from '../../mesh/base/prefix.ts'
@@ -67,7 +68,8 @@ export class Pods implements PodNetworkPort {
 
   async attach(request: AttachRequest, signal: AbortSignal): Promise<Result<Attachment, AttachFailure>> {
     if (netnsIdentity(request.netns.namespace) === ownNetnsIdentity()) return err({ code: 'host-namespace' })
-    if (request.addresses.length > 0) return notChosen(request.addresses)
+    const wanted = wantedOf(request)
+    if (!wanted.ok) return wanted
     const key = ipamKey(request.key)
     using _working = this.activity.begin(key)
     const name = podLinkName(key)
@@ -75,7 +77,7 @@ export class Pods implements PodNetworkPort {
     if (!existing.ok) return kernelRefused(existing.error)
     if (existing.value !== undefined) return err({ code: 'already-attached' })
     await using undo = new AsyncDisposableStack()
-    const allocated = await this.#options.ipam.allocate(key, signal)
+    const allocated = await this.#options.ipam.allocate(key, signal, wanted.value)
     if (!allocated.ok) return notAllocated(allocated.error)
     undo.defer(async () => void (await this.#options.ipam.free(key)))
     const mac = request.mac === undefined ? podMac(allocated.value) : parseMac(request.mac)
@@ -90,11 +92,12 @@ export class Pods implements PodNetworkPort {
   }
 
   async reserve(request: ReserveRequest, signal: AbortSignal): Promise<Result<Ipv4, ReserveFailure>> {
-    if (request.addresses.length > 0) return notChosen(request.addresses)
+    const wanted = wantedOf(request)
+    if (!wanted.ok) return wanted
     const key = bareIpamKey(request.key)
     using _working = this.activity.begin(key)
     if (this.#options.ipam.lookup(key) !== undefined) return err({ code: 'already-attached' })
-    const allocated = await this.#options.ipam.allocate(key, signal)
+    const allocated = await this.#options.ipam.allocate(key, signal, wanted.value)
     return allocated.ok ? allocated : notAllocated(allocated.error)
   }
 
@@ -187,13 +190,16 @@ function bareIpamKey({ containerId, ifname }: PluginKey): AttachmentKey {
   return bareKey(containerId, ifname)
 }
 
-function notChosen(addresses: readonly Ipv4[]): Result<never, ReserveFailure> {
-  const reason = `${addresses.map(formatIpv4).join(', ')} asked for, and Weft chooses addresses itself`
-  return err({ code: 'address-unavailable', reason })
+/** An interface has one address of ours. */
+function wantedOf({ addresses, subnet }: Pick<ReserveRequest, 'addresses' | 'subnet'>): Result<Wanted, ReserveFailure> {
+  const [address, ...more] = new Set(addresses)
+  if (more.length === 0) return ok({ address, subnet })
+  return err({ code: 'address-impossible', reason: `${addresses.map(formatIpv4).join(', ')} asked for, and an interface gets one of IPv4` })
 }
 
 function notAllocated({ code, text }: AllocateError): Result<never, ReserveFailure> {
-  return err(code === 'cancelled' ? { code } : { code: 'address-unavailable', reason: text })
+  if (code === 'cancelled') return err({ code })
+  return err({ code: code === 'impossible' ? 'address-impossible' : 'address-unavailable', reason: text })
 }
 
 function kernelRefused(error: KernelError): Result<never, AttachFailure> {

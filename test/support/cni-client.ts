@@ -38,6 +38,8 @@ export interface CniCall {
   readonly containerId: string
   /** Not passed when undefined, as of a pod that is gone. */
   readonly pod: Pick<Netns, 'fd' | 'path'> | undefined
+  /** CNI_ARGS. */
+  readonly args?: string
   /** Hangs up. */
   readonly signal?: AbortSignal
 }
@@ -57,8 +59,8 @@ export class CniClient {
     return this.#call('DEL', call)
   }
 
-  async #call(command: 'ADD' | 'DEL', { containerId, pod, signal }: CniCall): Promise<CniOutcome> {
-    const env = { CNI_COMMAND: command, CNI_CONTAINERID: containerId, CNI_NETNS: pod?.path ?? '', CNI_IFNAME: 'eth0' }
+  async #call(command: 'ADD' | 'DEL', { containerId, pod, args = '', signal }: CniCall): Promise<CniOutcome> {
+    const env = { CNI_COMMAND: command, CNI_CONTAINERID: containerId, CNI_NETNS: pod?.path ?? '', CNI_IFNAME: 'eth0', CNI_ARGS: args }
     const line = `${JSON.stringify({ env, stdin: '{"cniVersion":"1.0.0","name":"weft","type":"weft-cni"}' })}\n`
     const calls = native()
     const fd = calls.socket(-1, AF_UNIX, SOCK_STREAM, 0)

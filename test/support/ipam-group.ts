@@ -93,6 +93,11 @@ export class IpamGroup {
     return [...this.#members.values()].flatMap((member) => this.#others(member.name).flatMap((other) => this.#learn(member, other)))
   }
 
+  /** `message` of one peer comes to another, as if it had taken that long. */
+  deliver(message: Uint8Array, from: string, to: string): void {
+    this.#members.get(peer(to))?.ipam.part.receive(message, peer(from))
+  }
+
   async pass(duration: Millis = millis(0)): Promise<void> {
     await this.clock.advanceAsync(duration)
     await new Promise((resolve) => setImmediate(resolve))

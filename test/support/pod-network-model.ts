@@ -2,7 +2,7 @@
  * A pod network in memory with the real one's rules: names are taken once per namespace, addresses once per network,
  * nothing remains of what fails. For tests of whoever calls a `PodNetworkPort`.
  */
-import { formatIpv4, type Ipv4, ipv4 } from '../../mesh/base/address.ts'
+import { cidrContains, formatIpv4, type Ipv4, ipv4 } from '../../mesh/base/address.ts'
 import { err, ok, type Result } from '../../mesh/base/result.ts'
 import type { AttachmentKey } from '../../plugin/environment.ts'
 import type {
@@ -86,16 +86,14 @@ export class PodNetworkModel implements PodNetworkPort {
   }
 
   #attach(request: AttachRequest, signal: AbortSignal): Result<Attachment, AttachFailure> {
-    const { key, network, netns, addresses, mac } = request
+    const { key, network, netns, mac } = request
     const namespace = this.#identify(netns)
     if (signal.aborted) return err({ code: 'cancelled' })
     if (this.#entries.has(name(key))) return err({ code: 'already-attached' })
     if (this.#isNameTaken(namespace, key.ifname)) return err({ code: 'interface-exists' })
     if (this.refusal !== undefined) return err({ code: 'kernel-refused', reason: this.refusal })
-    const index = addresses[0] === undefined ? 0 : this.#free.indexOf(addresses[0])
-    const address = this.#free[index]
+    const address = this.#choose(request)
     if (address === undefined) return err({ code: 'address-unavailable', reason: 'none is free' })
-    this.#free.splice(index, 1)
     this.#entries.set(name(key), { key, network, namespace, address, request })
     return ok({
       host: { name: `weft${key.containerId.slice(0, 7)}`, mac: '0a:00:00:00:00:01' },
@@ -105,11 +103,20 @@ export class PodNetworkModel implements PodNetworkPort {
     })
   }
 
-  reserve({ key, addresses }: ReserveRequest, signal: AbortSignal): Promise<Result<Ipv4, ReserveFailure>> {
+  /** It is free no more. */
+  #choose({ addresses: [wanted], subnet }: Pick<AttachRequest, 'addresses' | 'subnet'>): Ipv4 | undefined {
+    const index = this.#free.findIndex(
+      (one) => (wanted === undefined || one === wanted) && (subnet === undefined || cidrContains(subnet, one)),
+    )
+    return index === -1 ? undefined : this.#free.splice(index, 1)[0]
+  }
+
+  reserve(request: ReserveRequest, signal: AbortSignal): Promise<Result<Ipv4, ReserveFailure>> {
     return this.#whenOpen(() => {
       if (signal.aborted) return err({ code: 'cancelled' })
+      const { key } = request
       if (this.#reserved.has(name(key))) return err({ code: 'already-attached' })
-      const address = addresses.length === 0 ? this.#free.shift() : undefined
+      const address = this.#choose(request)
       if (address === undefined) return err({ code: 'address-unavailable', reason: 'none is free' })
       this.#reserved.set(name(key), address)
       return ok(address)

@@ -117,7 +117,16 @@ export async function makeRouter(address = '192.0.2.1', { diskBytes }: { readonl
     snapshot,
     ready: () =>
       until('the router is ready', async () => ((await snapshot().catch(() => undefined))?.ready ? snapshot() : undefined), seconds(20)),
-    cni: (command, pod, containerId, changes = {}) => runPlugin({ ns, runDirectory, stateDirectory }, command, pod, containerId, changes),
+    cni: (command, pod, containerId, changes = {}) =>
+      runPlugin(
+        { netnsPath: ns.path, cniSocket: join(runDirectory, 'cni.sock'), pendingDirectory: join(stateDirectory, 'pending') },
+        command,
+        pod,
+        {
+          containerId,
+          changes,
+        },
+      ),
     weft: (...words) => runWeft(words, { WEFT_SOCKET: socket }),
     [Symbol.asyncDispose]: () => made.disposeAsync(),
   }
@@ -135,23 +144,36 @@ function launch({ ns, disk }: Pick<TestRouter, 'ns' | 'disk'>, words: readonly s
   return { child, log: () => text, ended }
 }
 
-async function runPlugin(
-  at: { readonly ns: Netns; readonly runDirectory: string; readonly stateDirectory: string },
+/** Where a router is. */
+interface PluginPlace {
+  readonly netnsPath: string
+  readonly cniSocket: string
+  readonly pendingDirectory: string
+}
+
+interface PluginCall {
+  readonly containerId: string
+  /** Variables, and `CONF`: the configuration. */
+  readonly changes?: Readonly<Record<string, string>>
+}
+
+/** Runs the plugin as a runtime would. */
+export async function runPlugin(
+  at: PluginPlace,
   command: string,
-  pod: Netns | string,
-  containerId: string,
-  changes: Readonly<Record<string, string>>,
+  pod: Pick<Netns, 'path'> | string,
+  { containerId, changes = {} }: PluginCall,
 ): Promise<CniAnswer> {
   const { CONF: conf = '{"cniVersion":"1.0.0","name":"weft","type":"weft-cni"}', ...env } = changes
-  const child = spawn('nsenter', [`--net=${at.ns.path}`, '--', PLUGIN], {
+  const child = spawn('nsenter', [`--net=${at.netnsPath}`, '--', PLUGIN], {
     stdio: ['pipe', 'pipe', 'inherit'],
     env: {
       CNI_COMMAND: command,
       CNI_CONTAINERID: containerId,
       CNI_NETNS: typeof pod === 'string' ? pod : pod.path,
       CNI_IFNAME: 'eth0',
-      WEFT_CNI_SOCKET: join(at.runDirectory, 'cni.sock'),
-      WEFT_CNI_PENDING: join(at.stateDirectory, 'pending'),
+      WEFT_CNI_SOCKET: at.cniSocket,
+      WEFT_CNI_PENDING: at.pendingDirectory,
       ...env,
     },
   })

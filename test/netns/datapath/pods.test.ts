@@ -105,11 +105,32 @@ describe('attach', () => {
     expect(held(host.ipam)).toEqual([])
   })
 
-  test('says that it cannot give an address that was asked for', async () => {
+  test('gives the address that was asked for, or one of the subnet, and the hardware address that goes with it', async () => {
     await using host = await makeHost()
-    await using pod = await makeNetns()
-    const failure = mustFail(await attach(host, pod, 'c1', { addresses: [parseIpv4('10.32.0.9')] }))
-    expect(failure).toMatchObject({ code: 'address-unavailable', reason: expect.stringContaining('10.32.0.9') })
+    await using one = await makeNetns()
+    await using other = await makeNetns()
+    const attached = must(await attach(host, one, 'c1', { addresses: [parseIpv4('10.32.0.9'), parseIpv4('10.32.0.9')] }))
+    expect(attached.addresses).toEqual([{ address: '10.32.0.9/32', gateway: '169.254.1.1' }])
+    must(await attach(host, other, 'c2', { subnet: parseCidr('10.32.1.0/24') }))
+    expect(held(host.ipam)).toEqual(['10.32.0.9', '10.32.1.0'])
+    expect(must(await pass(host.netlink, host.wants())).changes).toMatchObject({ removed: 0, errors: [] })
+    expect(await other.exec('ip', 'address', 'show', 'dev', 'eth0')).toMatch(/02:77:0a:20:01:00[\s\S]*inet 10\.32\.1\.0\/32/)
+    expect(await host.ns.ip('route', 'show', '10.32.1.0')).toMatchObject([{ dev: expect.stringMatching(/^wpod/) }])
+  })
+
+  test('says why an address that was asked for is not to be had, and leaves nothing', async () => {
+    await using host = await makeHost()
+    await using one = await makeNetns()
+    await using other = await makeNetns()
+    must(await attach(host, one, 'c1', { addresses: [parseIpv4('10.32.0.9')] }))
+    const ask = async (...texts: readonly string[]) => mustFail(await attach(host, other, 'c2', { addresses: texts.map(parseIpv4) }))
+    expect(await ask('10.32.0.9')).toEqual({ code: 'address-unavailable', reason: '10.32.0.9 is in use by c1/eth0 on this node' })
+    expect(await ask('10.99.0.9')).toMatchObject({ code: 'address-impossible', reason: expect.stringContaining('10.99.0.9 is outside of') })
+    expect(await ask('10.32.0.7', '10.32.0.8')).toMatchObject({
+      code: 'address-impossible',
+      reason: expect.stringContaining('one of IPv4'),
+    })
+    expect([held(host.ipam), await links(other)]).toEqual([['10.32.0.9'], ['lo']])
   })
 
   test('undoes everything when whoever asked goes away, at any moment', async () => {

@@ -101,7 +101,8 @@ describe('coming back from disk', () => {
       await allocate(ipam, number)
       await ipam.free(key(number))
     }
-    expect(disk.bytes?.length).toBeLessThan(500)
+    // What rests is in it, by four bytes.
+    expect(disk.bytes?.length).toBeLessThan(500 + 4 * 256)
     const { ipam: back } = new IpamGroup('10.32.0.0/24').join('a', 'seed=a', disk)
     expect(back.allocations()).toEqual(ipam.allocations())
   })

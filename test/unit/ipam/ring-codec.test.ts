@@ -137,6 +137,7 @@ test('messages about space come back as they went', () => {
     fc.property(number, number, (id, free) => {
       for (const message of [
         { kind: 'ask', id, seedId: SEED_ID },
+        { kind: 'ask', id, seedId: SEED_ID, within: { start: free, end: id } },
         { kind: 'denial', id, free },
         { kind: 'grant', id, free, delta },
       ] as const) {

@@ -22,6 +22,7 @@ const RECORDS: readonly JournalRecord[] = [
   { kind: 'allocate', key: key(2), host: 2 },
   { kind: 'free', key: key(1) },
   { kind: 'cursor', host: 3 },
+  { kind: 'rest', hosts: [5, 3, 2 ** 24 - 2] },
   { kind: 'doubt', isOpen: true },
   { kind: 'doubt', isOpen: false },
 ]

@@ -184,6 +184,7 @@ describe('of spoilt bytes', () => {
     const decode = timed('space', decodeSpaceMessage)
     const good = [
       { kind: 'ask', id: 7, seedId: SEED_ID },
+      { kind: 'ask', id: 7, seedId: SEED_ID, within: { start: 8, end: 16 } },
       { kind: 'denial', id: 2 ** 32 - 1, free: 3 },
       { kind: 'grant', id: 7, free: 12, delta },
     ] as const

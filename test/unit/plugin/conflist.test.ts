@@ -14,7 +14,7 @@ test('old runtimes take 1.0.0 and newer ones the newest', () => {
 
 test('what a runtime derives from it is a configuration that we take', () => {
   const [{ type, capabilities }] = conflist.plugins
-  expect({ type, capabilities }).toEqual({ type: PLUGIN_TYPE, capabilities: { mac: true } })
+  expect({ type, capabilities }).toEqual({ type: PLUGIN_TYPE, capabilities: { ips: true, mac: true } })
   expect(parseNetConf(JSON.stringify({ name: conflist.name, cniVersion: conflist.cniVersion, type })).ok).toBe(true)
 })
 

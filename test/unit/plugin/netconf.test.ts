@@ -1,6 +1,6 @@
 /** The network configuration: what is taken, what is refused, and what is asked for. */
 import { describe, expect, test } from 'vitest'
-import { parseIpv4 } from '../../../mesh/base/address.ts'
+import { parseCidr, parseIpv4 } from '../../../mesh/base/address.ts'
 import { parseConfDns, parseNetConf, parsePrevResult, parseValidAttachments, parseVersion, parseWishes } from '../../../plugin/netconf.ts'
 
 const conf = (keys: Readonly<Record<string, unknown>>) => ({ name: 'weft', keys })
@@ -114,8 +114,26 @@ describe('addresses that are asked for', () => {
     ],
     ['other capabilities', { runtimeConfig: { portMappings: [{ HostPort: 1 }], ips: null } }, new Map(), [], undefined],
   ])('%s', (_, keys, given, addresses, mac) => {
-    expect(parseWishes(conf(keys), given)).toEqual({ ok: true, value: { addresses: addresses.map(parseIpv4), mac } })
+    expect(parseWishes(conf(keys), given)).toEqual({ ok: true, value: { addresses: addresses.map(parseIpv4), subnet: undefined, mac } })
   })
+
+  test.each([
+    ['a subnet', { ipam: { type: 'weft-ipam', subnet: '10.40.0.0/24' } }, '10.40.0.0/24'],
+    ['no subnet', { ipam: { type: 'weft-ipam' } }, undefined],
+    ['an empty one', { ipam: { subnet: '' } }, undefined],
+    ['null', { ipam: { subnet: null } }, undefined],
+    ['nothing', { ipam: null }, undefined],
+  ])('ipam has %s', (_, keys, subnet) => {
+    const value = { addresses: [], subnet: subnet === undefined ? undefined : parseCidr(subnet), mac: undefined }
+    expect(parseWishes(conf(keys), new Map())).toEqual({ ok: true, value })
+  })
+
+  test.each([['10.40.0.1/24'], ['10.40.0.0'], ['10.40.0.0/33'], ['fd00::/64'], [7], [[]]])(
+    'the subnet %j is a bad configuration',
+    (subnet) => {
+      expect(parseWishes(conf({ ipam: { subnet } }), new Map())).toMatchObject({ ok: false, error: { code: 7 } })
+    },
+  )
 
   test.each([
     [{ ips: ['fd00::1'] }],
