@@ -19,7 +19,8 @@ const PORT = 5_000
 const UDP = 17
 const forever = new AbortController().signal
 
-const universe = { ...parseCidr('10.32.0.0/24'), v6: parseCidr6('fd00:77:65::/64') }
+const RANGE = parseCidr('10.32.0.0/24')
+const RANGE6 = parseCidr6('fd00:77:65::/64')
 
 function udp(pod: Netns, family: Ip): Disposable & { readonly fd: Fd } {
   const fd = native().socket(pod.fd, probeFamily(family).domain, SOCK_DGRAM, UDP)
@@ -32,12 +33,12 @@ function received(fd: Fd): number | undefined {
 }
 
 test.each([
-  { name: 'IPv4', family: 0, any: parseIp('0.0.0.0') },
-  { name: 'IPv6', family: 1, any: parseIp('::') },
+  { name: 'IPv4', universe: RANGE, family: 0, any: parseIp('0.0.0.0') },
+  { name: 'IPv6', universe: { ...RANGE, v6: RANGE6 }, family: 1, any: parseIp('::') },
 ])(
   'a packet that a pod sends over $name as soon as it is attached arrives at another pod',
   { timeout: 60_000 },
-  async ({ family, any }) => {
+  async ({ universe, family, any }) => {
     await using host = await makeHost(universe)
     await using other = await makeNetns()
     using first = attachRequest(other, 'other')
