@@ -6,7 +6,7 @@
 import { createHash } from 'node:crypto'
 import { type Cidr, cidrSize, formatCidr, type Ipv4, ipv4, type Range } from '../mesh/base/address.ts'
 import { WeftError } from '../mesh/base/errors.ts'
-import { type Ipv6, ipv6Bytes, ipv6OnLink, isGlobal } from '../mesh/base/ip.ts'
+import { type Ip, type Ipv6, ipv6Bytes, ipv6OnLink, isGlobal, isIpv4 } from '../mesh/base/ip.ts'
 import { type Cidr6, formatPrefix, IPV4_BITS, IPV6_BITS } from '../mesh/base/prefix.ts'
 
 /** The prefix of IPv4, which says how many host numbers there are; and that of IPv6, of at least as many addresses. */
@@ -76,6 +76,18 @@ export function hostNumber(universe: Cidr, address: Ipv4): number {
 /** The IPv6 address of whoever has this IPv4 address of the universe; undefined where there is no IPv6. */
 export function address6(universe: Universe, address: Ipv4): Ipv6 | undefined {
   return universe.v6 === undefined ? undefined : add(universe.v6.base, hostNumber(universe, address))
+}
+
+/** The IPv4 address of whoever has this address of either family; undefined outside the universe's IPv6 range, or where there is none. */
+export function address4(universe: Universe, address: Ip): Ipv4 | undefined {
+  if (isIpv4(address)) return address
+  const bytes = ipv6Bytes(address)
+  const low = new DataView(bytes.buffer, bytes.byteOffset).getUint32(12)
+  const base = universe.v6 === undefined ? undefined : ipv6Bytes(universe.v6.base)
+  const host = base === undefined ? 0 : low - new DataView(base.buffer, base.byteOffset).getUint32(12)
+  if (host < 0 || host >= cidrSize(universe)) return undefined
+  const found = hostAddress(universe, host)
+  return address6(universe, found) === address ? found : undefined
 }
 
 /** The IPv6 addresses of those who have the addresses of this prefix, which is of the universe. */

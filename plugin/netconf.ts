@@ -1,7 +1,9 @@
 /** The network configuration on stdin. Keys that we do not know are left alone: a newer runtime may add some. */
 import { z } from 'zod'
-import { type Cidr, type Ipv4, parseCidr, parseIpv4 } from '../mesh/base/address.ts'
+import { type Cidr, parseCidr } from '../mesh/base/address.ts'
 import { describeError } from '../mesh/base/errors.ts'
+import { type Ip, isIpv4, parseIp } from '../mesh/base/ip.ts'
+import { IPV4_BITS, IPV6_BITS } from '../mesh/base/prefix.ts'
 import { err, ok, type Result } from '../mesh/base/result.ts'
 import { IPAM_TYPE, PLUGIN_TYPE } from './conflist.ts'
 import { type AttachmentKey, isName, parseAttachmentKey } from './environment.ts'
@@ -98,7 +100,8 @@ export function parseValidAttachments({ keys }: NetConf): Result<readonly Attach
 
 /** What the person wants the interface to have. */
 export interface Wishes {
-  readonly addresses: readonly Ipv4[]
+  /** Of either family; of a pair the router knows that it is one. */
+  readonly addresses: readonly Ip[]
   /** Where its address is to be from. */
   readonly subnet: Cidr | undefined
   readonly mac: MacAddress | undefined
@@ -139,10 +142,10 @@ function parseSubnet(ipam: unknown): Result<Cidr | undefined, CniFault> {
 }
 
 function parseWishTexts(texts: readonly string[], mac: string | undefined): Result<Omit<Wishes, 'subnet'>, CniFault> {
-  const addresses: Ipv4[] = []
+  const addresses: Ip[] = []
   for (const text of texts) {
     const address = parseWantedAddress(text)
-    if (address === undefined) return err({ code: CniCode.config, msg: 'an address asked for (ips, IP) is not IPv4', details: text })
+    if (address === undefined) return err({ code: CniCode.config, msg: 'an address asked for (ips, IP) is not one', details: text })
     addresses.push(address)
   }
   if (mac === undefined) return ok({ addresses, mac })
@@ -152,11 +155,12 @@ function parseWishTexts(texts: readonly string[], mac: string | undefined): Resu
 }
 
 /** `ADDRESS` or `ADDRESS/LENGTH`; the length is the router's to decide. */
-function parseWantedAddress(text: string): Ipv4 | undefined {
-  const [address, length] = text.split('/')
-  if (address === undefined || (length !== undefined && !/^(3[0-2]|[12]?\d)$/.test(length))) return undefined
+function parseWantedAddress(text: string): Ip | undefined {
+  const [words = '', length = '0', more] = text.split('/')
+  if (more !== undefined || !/^\d{1,3}$/.test(length)) return undefined
   try {
-    return parseIpv4(address)
+    const address = parseIp(words)
+    return Number(length) <= (isIpv4(address) ? IPV4_BITS : IPV6_BITS) ? address : undefined
   } catch {
     return undefined
   }

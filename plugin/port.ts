@@ -1,6 +1,7 @@
 /** What the plugin asks of the router. Whoever implements it does the work in the kernel and keeps the addresses. */
 import type { Cidr, Ipv4 } from '../mesh/base/address.ts'
 import type { Brand } from '../mesh/base/brand.ts'
+import type { Ip } from '../mesh/base/ip.ts'
 import type { Result } from '../mesh/base/result.ts'
 import type { AttachmentKey } from './environment.ts'
 
@@ -35,8 +36,8 @@ export interface AttachRequest {
   readonly network: string
   readonly netns: PodNamespace
   readonly pod: PodReference | undefined
-  /** Addresses that the pod must get; empty to let the router choose. */
-  readonly addresses: readonly Ipv4[]
+  /** Addresses that the pod must get, of either family; empty to let the router choose. */
+  readonly addresses: readonly Ip[]
   /** Where its address must be from; undefined when any will do. */
   readonly subnet?: Cidr | undefined
   /** The hardware address that the pod's interface must get. */
@@ -46,8 +47,8 @@ export interface AttachRequest {
 /** An address for an interface that another plugin makes. */
 export interface ReserveRequest {
   readonly key: AttachmentKey
-  /** Addresses that it must get; empty to let the router choose. */
-  readonly addresses: readonly Ipv4[]
+  /** Addresses that it must get, of either family; empty to let the router choose. */
+  readonly addresses: readonly Ip[]
   /** Where its address must be from; undefined when any will do. */
   readonly subnet?: Cidr | undefined
 }

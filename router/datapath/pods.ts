@@ -3,11 +3,12 @@
 import type { AllocateError } from '../../ipam/allocator.ts'
 import { type AttachmentKey, attachmentKey, bareKey } from '../../ipam/attachment.ts'
 import type { Ipam } from '../../ipam/ipam.ts'
-import { address6, type Universe } from '../../ipam/universe.ts'
+import { address4, address6, type Universe } from '../../ipam/universe.ts'
 import type { Wanted } from '../../ipam/wish.ts'
 import { formatIpv4, type Ipv4 } from '../../mesh/base/address.ts'
 import type { Clock } from '../../mesh/base/clock.ts'
-import { formatHostPrefix } from '../../mesh/base/prefix.ts'
+import { formatIp } from '../../mesh/base/ip.ts'
+import { formatHostPrefix, formatPrefix } from '../../mesh/base/prefix.ts'
 import { err, ok, type Result } from '../../mesh/base/result.ts'
 import type { AttachmentKey as PluginKey } from '../../plugin/environment.ts'
 import type {
@@ -68,7 +69,7 @@ export class Pods implements PodNetworkPort {
 
   async attach(request: AttachRequest, signal: AbortSignal): Promise<Result<Attachment, AttachFailure>> {
     if (netnsIdentity(request.netns.namespace) === ownNetnsIdentity()) return err({ code: 'host-namespace' })
-    const wanted = wantedOf(request)
+    const wanted = wantedOf(request, this.#options.universe())
     if (!wanted.ok) return wanted
     const key = ipamKey(request.key)
     using _working = this.activity.begin(key)
@@ -92,7 +93,7 @@ export class Pods implements PodNetworkPort {
   }
 
   async reserve(request: ReserveRequest, signal: AbortSignal): Promise<Result<Ipv4, ReserveFailure>> {
-    const wanted = wantedOf(request)
+    const wanted = wantedOf(request, this.#options.universe())
     if (!wanted.ok) return wanted
     const key = bareIpamKey(request.key)
     using _working = this.activity.begin(key)
@@ -190,11 +191,21 @@ function bareIpamKey({ containerId, ifname }: PluginKey): AttachmentKey {
   return bareKey(containerId, ifname)
 }
 
-/** An interface has one address of ours. */
-function wantedOf({ addresses, subnet }: Pick<ReserveRequest, 'addresses' | 'subnet'>): Result<Wanted, ReserveFailure> {
-  const [address, ...more] = new Set(addresses)
+/** An interface has one address of ours of each family, and these are a pair: who asks for one has asked for the other. */
+function wantedOf({ addresses, subnet }: Pick<ReserveRequest, 'addresses' | 'subnet'>, universe: Universe): Result<Wanted, ReserveFailure> {
+  const found = new Set<Ipv4>()
+  for (const wanted of addresses) {
+    const address = address4(universe, wanted)
+    if (address === undefined) {
+      const range = universe.v6 === undefined ? 'pods have no IPv6 here' : `pods get theirs from ${formatPrefix(universe.v6)}`
+      return err({ code: 'address-impossible', reason: `${formatIp(wanted)} asked for, and ${range}` })
+    }
+    found.add(address)
+  }
+  const [address, ...more] = found
   if (more.length === 0) return ok({ address, subnet })
-  return err({ code: 'address-impossible', reason: `${addresses.map(formatIpv4).join(', ')} asked for, and an interface gets one of IPv4` })
+  const reason = `${addresses.map(formatIp).join(', ')} asked for, which no interface gets together`
+  return err({ code: 'address-impossible', reason })
 }
 
 function notAllocated({ code, text }: AllocateError): Result<never, ReserveFailure> {

@@ -3,7 +3,8 @@ import { once } from 'node:events'
 import { createServer, Socket } from 'node:net'
 import { describe, expect, test } from 'vitest'
 import { parseCidr, parseIpv4 } from '../../../mesh/base/address.ts'
-import { parseIpv6 } from '../../../mesh/base/ip.ts'
+import { seconds } from '../../../mesh/base/brand.ts'
+import { parseIp, parseIpv6 } from '../../../mesh/base/ip.ts'
 import { parseCidr6 } from '../../../mesh/base/prefix.ts'
 import type { Attachment } from '../../../plugin/port.ts'
 import { Filter } from '../../../router/datapath/filter.ts'
@@ -14,6 +15,7 @@ import { AF_INET6, IPPROTO_ICMPV6, SOCK_RAW, SOCK_STREAM, sockaddr } from '../..
 import { attachRequest, HOST_ADDRESS, makeHost, type TestHost } from '../../support/host.ts'
 import { makeNetns, type Netns } from '../../support/netns.ts'
 import { must, mustFail } from '../../support/result.ts'
+import { until } from '../../support/until.ts'
 
 const universe = { ...parseCidr('10.32.0.0/12'), v6: parseCidr6('fd00:77:65::/64') }
 const own = [{ start: parseIpv4('10.32.0.0'), end: parseIpv4('10.40.0.0') }]
@@ -56,6 +58,16 @@ async function addresses6(ns: Netns, link: string): Promise<readonly string[]> {
     link,
   )
   return (shown?.addr_info ?? []).map(({ local, prefixlen, tentative }) => `${local}/${prefixlen}${tentative ? ' tentative' : ''}`)
+}
+
+/** The kernel takes links and addresses that are new into use a little later, and drops what it is sent until then. */
+async function inUse(ns: Netns, device: string, address: string): Promise<void> {
+  const look = async (): Promise<true | undefined> => {
+    const [link] = await ns.ip<{ operstate: string }>('link', 'show', 'dev', device)
+    const routes = await ns.ip('-6', 'route', 'show', 'table', 'local', address)
+    return link?.operstate === 'UP' && routes.length > 0 ? true : undefined
+  }
+  await until(`${device} takes packets to ${address}`, look, seconds(10))
 }
 
 /** Packets that the rules with this comment have dropped. */
@@ -110,6 +122,33 @@ describe('a pod', () => {
     expect(await other.ip('-6', 'neighbour', 'show', 'nud', 'permanent')).toMatchObject([{ dst: 'fe80::1', lladdr: '02:77:65:66:74:01' }])
     await expect(ping(one, 'fd00:77:65::2', '-M', 'do', '-s', '1402')).resolves.toContain(' 0% packet loss')
     await expect(ping(one, 'fd00:77:65::2', '-M', 'do', '-s', '1403')).rejects.toThrow()
+  })
+
+  test('has what was asked for, in either family, or hears why not', async () => {
+    await using host = await makeHost(universe)
+    await using one = await makeNetns()
+    await using other = await makeNetns()
+    const signal = new AbortController().signal
+    const ask = async (pod: Netns, containerId: string, ...texts: readonly string[]) => {
+      using request = attachRequest(pod, containerId, { addresses: texts.map(parseIp) })
+      return await host.pods.attach(request, signal)
+    }
+    expect(must(await ask(one, 'c1', 'fd00:77:65::9')).addresses).toMatchObject([
+      { address: '10.32.0.9/32' },
+      { address: 'fd00:77:65::9/128' },
+    ])
+    expect(must(await ask(other, 'c2', 'fd00:77:65::1:1', '10.33.0.1')).addresses[1]).toMatchObject({ address: 'fd00:77:65::1:1/128' })
+    await using third = await makeNetns()
+    const reasons = [
+      mustFail(await ask(third, 'c3', 'fd00:77:66::7')),
+      mustFail(await ask(third, 'c3', 'fd00:77:65::7', '10.32.0.8')),
+      mustFail(await ask(third, 'c3', 'fd00:77:65::9')),
+    ]
+    expect(reasons).toEqual([
+      { code: 'address-impossible', reason: 'fd00:77:66::7 asked for, and pods get theirs from fd00:77:65::/64' },
+      { code: 'address-impossible', reason: 'fd00:77:65::7, 10.32.0.8 asked for, which no interface gets together' },
+      { code: 'address-unavailable', reason: '10.32.0.9 is in use by c1/eth0 on this node' },
+    ])
   })
 
   test('speaks TCP with another one', async () => {
@@ -309,6 +348,8 @@ describe('the filter', () => {
     await host.ns.exec('ip', 'link', 'set', 'wire', 'netns', world.name)
     await world.exec('sh', '-c', 'ip link set wire up && ip address add 2001:db8::2/64 dev wire nodad')
     await host.ns.exec('ip', 'address', 'add', '2001:db8::1/64', 'dev', 'eth0', 'nodad')
+    await inUse(host.ns, 'eth0', '2001:db8::1')
+    await inUse(world, 'wire', '2001:db8::2')
     await expect(ping(pod, '2001:db8::2')).rejects.toThrow()
     must(await new Filter({ netns: host.ns.path }).ensure(rules(), true))
     // The world knows no way to the pod: it can only have answered to the node.

@@ -128,7 +128,7 @@ describe('attach', () => {
     expect(await ask('10.99.0.9')).toMatchObject({ code: 'address-impossible', reason: expect.stringContaining('10.99.0.9 is outside of') })
     expect(await ask('10.32.0.7', '10.32.0.8')).toMatchObject({
       code: 'address-impossible',
-      reason: expect.stringContaining('one of IPv4'),
+      reason: expect.stringContaining('10.32.0.7, 10.32.0.8 asked for, which no interface gets together'),
     })
     expect([held(host.ipam), await links(other)]).toEqual([['10.32.0.9'], ['lo']])
   })

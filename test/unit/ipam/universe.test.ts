@@ -2,6 +2,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import {
+  address4,
   address6,
   checkUniverse,
   defaultRange6,
@@ -27,6 +28,7 @@ const anyUniverse: fc.Arbitrary<Cidr & { readonly v6: Cidr6 }> = fc
   })
 
 const numberOf = (address: Ipv6): bigint => ipv6Bytes(address).reduce((sum, byte) => sum * 256n + BigInt(byte), 0n)
+const addressOf = (number: bigint): Ipv6 => ipv6OnLink(Buffer.from(number.toString(16).padStart(32, '0'), 'hex'))
 
 describe('the IPv6 address beside an IPv4 address', () => {
   test('is the base of its range and the same number', () => {
@@ -38,6 +40,22 @@ describe('the IPv6 address beside an IPv4 address', () => {
         expect(address && cidr6Contains(universe.v6, address)).toBe(true)
       }),
       { seed: 1, numRuns: 500 },
+    )
+  })
+
+  test('leads back to the IPv4 address, and no other IPv6 address does', () => {
+    fc.assert(
+      fc.property(anyUniverse, fc.nat(), fc.integer({ min: 1, max: 2 ** 31 }), (universe, chance, beyond) => {
+        const address = hostAddress(universe, chance % cidrSize(universe))
+        const six = address6(universe, address)
+        if (six === undefined) throw new Error('there is IPv6')
+        expect([address4(universe, six), address4(universe, address)]).toEqual([address, address])
+        for (const other of [numberOf(universe.v6.base) - 1n, numberOf(universe.v6.base) + BigInt(cidrSize(universe) - 1 + beyond)]) {
+          expect(address4(universe, addressOf(other))).toBeUndefined()
+        }
+        expect(address4({ ...universe, v6: undefined }, six)).toBeUndefined()
+      }),
+      { seed: 4, numRuns: 500 },
     )
   })
 

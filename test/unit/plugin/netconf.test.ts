@@ -1,6 +1,7 @@
 /** The network configuration: what is taken, what is refused, and what is asked for. */
 import { describe, expect, test } from 'vitest'
-import { parseCidr, parseIpv4 } from '../../../mesh/base/address.ts'
+import { parseCidr } from '../../../mesh/base/address.ts'
+import { parseIp } from '../../../mesh/base/ip.ts'
 import { parseConfDns, parseNetConf, parsePrevResult, parseValidAttachments, parseVersion, parseWishes } from '../../../plugin/netconf.ts'
 
 const conf = (keys: Readonly<Record<string, unknown>>) => ({ name: 'weft', keys })
@@ -112,9 +113,10 @@ describe('addresses that are asked for', () => {
       ['10.32.0.7'],
       '0a:00:00:00:00:07',
     ],
+    ['a pair of both families', { runtimeConfig: { ips: ['10.32.0.7/32', 'fd00::7/64'] } }, new Map(), ['10.32.0.7', 'fd00::7'], undefined],
     ['other capabilities', { runtimeConfig: { portMappings: [{ HostPort: 1 }], ips: null } }, new Map(), [], undefined],
   ])('%s', (_, keys, given, addresses, mac) => {
-    expect(parseWishes(conf(keys), given)).toEqual({ ok: true, value: { addresses: addresses.map(parseIpv4), subnet: undefined, mac } })
+    expect(parseWishes(conf(keys), given)).toEqual({ ok: true, value: { addresses: addresses.map(parseIp), subnet: undefined, mac } })
   })
 
   test.each([
@@ -136,7 +138,8 @@ describe('addresses that are asked for', () => {
   )
 
   test.each([
-    [{ ips: ['fd00::1'] }],
+    [{ ips: ['fd00::1/129'] }],
+    [{ ips: ['fd00::1/64/1'] }],
     [{ ips: ['10.32.0.7/33'] }],
     [{ ips: ['10.32.0'] }],
     [{ ips: [''] }],
