@@ -1,5 +1,6 @@
 /** Real routers and IPv6: with it, without it, and with peers that mean another range of it. */
 import { describe, expect, test } from 'vitest'
+import { seconds } from '../../../mesh/base/brand.ts'
 import { parseIpv6 } from '../../../mesh/base/ip.ts'
 import { native } from '../../../router/kernel/native.ts'
 import { AF_INET6, IPPROTO_ICMPV6, int32, SOCK_RAW, sockaddr } from '../../../router/lab/probe/sockaddr.ts'
@@ -160,12 +161,14 @@ test('routers that mean different ranges of IPv6 do not share a ring, and each n
   await a.ready()
   const atB = b.start('--ipalloc-range', '10.32.0.0/12,fd00:1::/64', '192.0.2.1')
   const [ours, theirs] = [`10.32.0.0/12,${DEFAULT_RANGE6}`, '10.32.0.0/12,fd00:1::/64']
-  await until('both logs tell', () =>
-    Promise.resolve(
+  // The one that was dialled begins to compare with its next round, 7.5 to 12.5 s after its start.
+  await until(
+    'both logs tell',
+    () =>
       (atA.log().includes(`a ring of the range ${theirs}; ours is ${ours}`) &&
         atB.log().includes(`a ring of the range ${ours}; ours is ${theirs}`)) ||
-        undefined,
-    ),
+      undefined,
+    seconds(20),
   )
   const [{ ipam: ringOfA }, { ipam: ringOfB, ready }] = [await a.snapshot(), await b.snapshot()]
   expect([ringOfA.owners.length, ringOfB.owners.length, ready]).toEqual([1, 0, false])
