@@ -16,7 +16,8 @@ const DECIDE_WITHIN = seconds(240)
 /** Whoever was refused an address asks again after this. */
 const REFUSAL = seconds(6)
 const FAIR_WITHIN = seconds(2)
-const REMOVALS_MAX = 8
+/** The host of a name that is gone may be that of another by now, and answer: so it is taken for slow for a minute or two. */
+const BURIED_WITHIN = seconds(240)
 
 export async function comeToRest(world: IpamWorld): Promise<void> {
   world.isCalm = true
@@ -75,8 +76,9 @@ async function bury(world: IpamWorld): Promise<void> {
     return
   }
   const outcomes: (string | undefined)[] = []
-  for (let round = 0; round < REMOVALS_MAX; round++) {
-    const [name] = orphans(world)
+  const end = world.now + BURIED_WITHIN
+  while (world.now < end && !world.isOver) {
+    const name = pick(world.random, orphans(world))
     if (name === undefined) return
     const taker = pick(world.random, world.workers)
     let outcome: string | undefined = 'waiting'

@@ -64,6 +64,7 @@ async function suffer(world: IpamWorld, trace: (text: string) => void): Promise<
     const fault = world.random() < rate ? pick(world.random, faults) : undefined
     if (fault !== undefined) trace(`${Math.round(world.now)} ${fault.name}`)
     await fault?.act(world)
+    await world.settled()
     await turnOf(world)
     // What is cut for good tells nothing: half of the time something is cut, at most.
     if (world.hasCuts && world.random() < 0.15) healAll(world)
