@@ -47,10 +47,23 @@ async function populate(world: IpamWorld): Promise<void> {
     await router.start()
     if (!isAtOnce) await world.pass(world.duration(seconds(1)))
   }
+  if (plan.mode === 'consensus' && world.random() < 0.6) await vote(world)
   if (plan.mode !== 'rivals') return
   await world.until(() => world.seen().every(({ ring }) => ring !== undefined), seconds(30))
   for (let turn = 0; turn < 10; turn++) await turnOf(world)
   await world.pass(seconds(2))
+  healAll(world)
+}
+
+/** Voters that are cut off and die while they vote. */
+async function vote(world: IpamWorld): Promise<void> {
+  const parts = FAULTS.filter(({ name }) => name === 'the mesh is parted')
+  const deaths = FAULTS.filter(({ name }) => ['a process is killed', 'a host loses power', 'a process dies over an effect'].includes(name))
+  for (let turn = 0; turn < 24 && !world.isWhole && !world.isOver; turn++) {
+    await pick(world.random, world.random() < 0.3 ? parts : deaths)?.act(world)
+    await world.pass(world.duration(seconds(1)))
+    if (world.random() < 0.6) healAll(world)
+  }
   healAll(world)
 }
 
@@ -74,7 +87,13 @@ async function suffer(world: IpamWorld, trace: (text: string) => void): Promise<
 
 /** Some kinds, each as often as the lot says. */
 function draw(random: Random): readonly Fault[] {
-  const kinds = FAULTS.filter(() => random() < 0.45)
+  const groups = new Map<string, boolean>()
+  const kinds = FAULTS.filter(({ group }) => {
+    if (group === undefined) return random() < 0.45
+    const isDrawn = groups.get(group) ?? random() < 0.5
+    groups.set(group, isDrawn)
+    return isDrawn && random() < 0.85
+  })
   return kinds.flatMap((fault) => Array.from({ length: 1 + randomBelow(random, 4) }, () => fault))
 }
 

@@ -9,6 +9,8 @@ import type { IpamWorld } from './ipam-world.ts'
 
 export interface Fault {
   readonly name: string
+  /** Those of one group are drawn together, as the one makes something of the other. */
+  readonly group?: string
   readonly act: (world: IpamWorld) => void | Promise<void>
 }
 
@@ -60,6 +62,7 @@ function remove(world: IpamWorld, name: PeerName): void {
   const leaveAbsent = world.random() < 0.7 && takers.every((taker) => world.members.every((one) => one === taker || reaches(taker, one.name)))
   for (const taker of takers) {
     void world.takeOver(taker, name, leaveAbsent).then((outcome) => {
+      if (outcome === 'ok') world.note('a peer was taken over from')
       if (outcome === 'ok' && absence !== undefined) absence.isTaken = true
       if (outcome === 'busy' && takers.length > 1) world.note('two takeovers raced')
     })
@@ -145,6 +148,7 @@ export const FAULTS: readonly Fault[] = [
   { name: 'a journal rots', act: rot },
   {
     name: 'a node goes for good',
+    group: 'funerals',
     act: (world) => {
       const router = mayGo(world) ? world.any() : undefined
       if (router === undefined) return
@@ -157,6 +161,7 @@ export const FAULTS: readonly Fault[] = [
   },
   {
     name: 'a node gets a fresh disk',
+    group: 'funerals',
     act: (world) => {
       const router = mayGo(world) ? world.any() : undefined
       if (router === undefined) return
@@ -168,6 +173,7 @@ export const FAULTS: readonly Fault[] = [
   },
   {
     name: 'a peer is removed',
+    group: 'funerals',
     act: (world) => {
       const names = [...world.absent].filter(([, { router }]) => router === undefined || router.fate === 'gone').map(([name]) => name)
       const name = pick(world.random, names)
@@ -188,7 +194,7 @@ export const FAULTS: readonly Fault[] = [
       if (!wasRemoved) world.removed.delete(other.name)
     },
   },
-  { name: 'a peer that was gone comes back', act: comeBack },
+  { name: 'a peer that was gone comes back', group: 'funerals', act: comeBack },
   { name: 'a node leaves in good order', act: leave },
   {
     name: 'pods come in crowds',
@@ -227,9 +233,10 @@ function rot(world: IpamWorld): void {
 
 /** When nothing keeps it from hearing what has become of it: else it would go on with what it has, as if it were cut off. */
 async function comeBack(world: IpamWorld): Promise<void> {
-  const [found] = [...world.absent].filter(([, { router }]) => router?.fate === 'gone')
+  const gone = [...world.absent].filter(([, { router }]) => router?.fate === 'gone')
+  const found = gone.find(([name]) => world.removed.has(name)) ?? gone[0]
   const router = found?.[1].router
-  if (found === undefined || router === undefined) return
+  if (found === undefined || router === undefined || (!world.removed.has(found[0]) && world.random() < 0.7)) return
   healAll(world)
   await world.pass(seconds(3))
   if (world.workers.length < 2) return
@@ -239,6 +246,8 @@ async function comeBack(world: IpamWorld): Promise<void> {
   if (router.fate === 'member') world.absent.delete(name)
   router.upAt = world.now
   world.note('a node that was gone came back')
+  await world.pass(millis(250))
+  for (let count = 0; router.isRunning && count < 2; count++) world.add(router)
   await world.pass(seconds(8))
 }
 

@@ -70,6 +70,14 @@ export function authority(name: PeerName, host: number, durable: Ring | undefine
   return owner === name ? [] : [`I2: ${name} gives number ${host}, which is of ${owner ?? 'nobody'} on its disk`]
 }
 
+/** @param hosts what its own pods have. */
+export function keepsItsPods(name: PeerName, delta: Uint8Array, hosts: readonly number[]): readonly string[] {
+  const decoded = decodeDelta(delta)
+  const given = (decoded.ok ? decoded.value.items : []).filter(({ owner }) => owner !== name)
+  const wrong = hosts.filter((host) => given.some(({ token, end }) => token <= host && host < end))
+  return wrong.map((host) => `I2: ${name} gives away number ${host}, which a pod of its own has`)
+}
+
 /** Who has been removed without knowing of it believes in an epoch that others have raised: it does not count. */
 export function exclusiveOwnership(routers: readonly Seen[], size: number): readonly string[] {
   const rings = routers.filter(({ ring }) => ring !== undefined)
@@ -111,8 +119,8 @@ export function oneBeginning(beginnings: ReadonlySet<string>, allowed: number): 
 }
 
 /** @param accepted how many voters have the decision on their disks. */
-export function noMinority(accepted: number, quorum: number): readonly string[] {
-  return accepted >= quorum ? [] : [`I6: a ring was begun that ${accepted} voters have accepted, of at least ${quorum}`]
+export function noMinority(accepted: number, voters: number): readonly string[] {
+  return 2 * accepted > voters ? [] : [`I6: a ring was begun that ${accepted} of ${voters} voters have accepted`]
 }
 
 export function onlyGrows(name: PeerName, before: Ring | undefined, after: Ring | undefined): readonly string[] {

@@ -124,7 +124,7 @@ export class SimRouter {
   add(key: AttachmentKey, signal: AbortSignal): void {
     const { life } = this
     const { history } = this.#ports
-    if (life === undefined) return
+    if (life === undefined || this.#asked.has(key)) return
     const operation = history.invoke('add', this.name, key)
     this.#asked.set(key, operation)
     void life.ipam.allocate(key, signal).then((result) => {

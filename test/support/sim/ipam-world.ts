@@ -4,7 +4,6 @@
  */
 import { type AttachmentKey, attachmentKey } from '../../../ipam/attachment.ts'
 import { decodeSpaceMessage } from '../../../ipam/messages.ts'
-import { quorumOf } from '../../../ipam/paxos.ts'
 import type { Ring } from '../../../ipam/ring.ts'
 import { encodeDelta } from '../../../ipam/ring-codec.ts'
 import { seedIdOf } from '../../../ipam/seed.ts'
@@ -51,6 +50,8 @@ export class IpamWorld {
   readonly #rings = new Map<SimRouter, Ring>()
   readonly #beginnings = new Set<string>()
   readonly #retired = new Set<SimRouter>()
+  /** The highest round that each has promised to take part in. */
+  readonly #rounds = new Map<PeerName, number>()
   readonly #commands = new Map<Operation, { readonly router: SimRouter; readonly life: SimRouter['life'] }>()
   #owners: readonly unknown[] = []
   #keys = 0
@@ -183,7 +184,17 @@ export class IpamWorld {
     if (life === undefined) return undefined
     const operation = this.#command(router, 'reset', force ? '--force' : '')
     const result = await life.ipam.members.leave({ own: OWN, force })
+    if (result.ok) this.#checkHeir(router, result.value.heir)
     return this.#ended(operation, result)
+  }
+
+  /** Who leaves has given all to one that has it on its disk. */
+  #checkHeir(router: SimRouter, name: PeerName): void {
+    const [left, heir] = [this.ringOf(router), this.routers.find((one) => one.name === name)]
+    const bytes = heir?.files.durable(JOURNAL_PATH)
+    const got = bytes === undefined ? undefined : ringIn(bytes, this.universe)
+    // An heir that has got another name since has nothing of it any more.
+    if (heir !== undefined && left !== undefined) this.violate(...must.survived(name, { ...left, retired: new Map() }, got))
   }
 
   /** Of commands whose routers died over them nobody knows what has come of them. */
@@ -252,7 +263,7 @@ export class IpamWorld {
       const vote = this.#voteOf(router)
       return vote?.accepted !== undefined && seedIdOf(this.universe, vote.accepted.seeds) === ring.seedId
     })
-    this.violate(...must.noMinority(accepted.length, quorumOf(this.plan.voters)))
+    this.violate(...must.noMinority(accepted.length, this.plan.voters))
   }
 
   #voteOf(router: SimRouter): { readonly accepted: { readonly seeds: readonly PeerName[] } | undefined } | undefined {
@@ -302,7 +313,8 @@ export class IpamWorld {
     const written = router.files.contents(JOURNAL_PATH)
     if (written === undefined || allocationsIn(written, this.universe).get(key) !== address)
       this.violate(`I10: ${router.name} confirms an address of ${key} that is not in its journal`)
-    if (router.life?.ipam.members.retiredBy !== undefined) this.violate(`I9: ${router.name} was removed, and gives ${key} an address`)
+    const isRemoved = router.life?.ipam.members.retiredBy !== undefined || this.absent.get(router.name)?.isTaken === true
+    if (isRemoved) this.violate(`I9: ${router.name} was removed, and gives ${key} an address`)
   }
 
   #said(router: SimRouter, message: Uint8Array, to: PeerName | undefined): void {
@@ -310,7 +322,8 @@ export class IpamWorld {
     if (router.life?.ipam.status().journalFault !== undefined) return
     const bytes = router.files.durable(JOURNAL_PATH)
     const durable = (): Ring | undefined => (bytes === undefined ? undefined : ringIn(bytes, this.universe))
-    if (to === undefined && !isVerdict(message)) this.violate(...must.told(router.name, message, durable()))
+    if (to === undefined && !isVerdict(message))
+      this.violate(...must.told(router.name, message, durable()), ...must.keepsItsPods(router.name, message, this.#hostsOf(router)))
     if (to === undefined) return
     if (isBootstrapMessage(message)) {
       this.#voted(router, message)
@@ -323,10 +336,21 @@ export class IpamWorld {
     }
   }
 
-  #voted(router: SimRouter, message: Uint8Array): void {
-    const decoded = decodeBootstrap(message)
-    if (!decoded.ok || decoded.value.message.kind !== 'accepted') return
-    if (this.#voteOf(router)?.accepted === undefined) this.violate(`I10: ${router.name} says that it has accepted what is not on its disk`)
+  #hostsOf(router: SimRouter): readonly number[] {
+    return [...router.held.values()].map((address) => address - this.universe.base)
+  }
+
+  /** What a voter says is on its disk, and it never goes back behind what it has said. */
+  #voted(router: SimRouter, bytes: Uint8Array): void {
+    const decoded = decodeBootstrap(bytes)
+    if (!decoded.ok) return
+    const { message } = decoded.value
+    if (message.kind === 'accepted' && this.#voteOf(router)?.accepted === undefined)
+      this.violate(`I10: ${router.name} says that it has accepted what is not on its disk`)
+    if (message.kind !== 'promise' && message.kind !== 'accepted') return
+    const before = this.#rounds.get(router.name) ?? 0
+    this.#rounds.set(router.name, Math.max(before, message.ballot.round))
+    if (message.ballot.round < before) this.violate(`I6: ${router.name} votes in round ${message.ballot.round} after one in round ${before}`)
   }
 
   #recovered(router: SimRouter): void {
