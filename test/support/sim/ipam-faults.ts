@@ -149,16 +149,9 @@ export const FAULTS: readonly Fault[] = [
   {
     name: 'a node goes for good',
     group: 'funerals',
-    act: (world) => {
-      const router = mayGo(world) ? world.any() : undefined
-      if (router === undefined) return
-      world.absent.set(router.name, { router, isTaken: false })
-      router.die('power loss')
-      router.fate = 'gone'
-      router.failing = []
-      world.note('a node went for good')
-    },
+    act: (world) => void end(world),
   },
+  { name: 'a node goes for good, and others are told so when they have seen it', group: 'funerals', act: funeral },
   {
     name: 'a node gets a fresh disk',
     group: 'funerals',
@@ -229,6 +222,34 @@ function rot(world: IpamWorld): void {
   router.hasRotted = true
   router.promised = undefined
   world.note('a bit of a journal flipped')
+}
+
+/** Its name; undefined when none may go. */
+function end(world: IpamWorld): PeerName | undefined {
+  const router = mayGo(world) ? world.any() : undefined
+  if (router === undefined) return undefined
+  const { name } = router
+  world.absent.set(name, { router, isTaken: false })
+  router.die('power loss')
+  router.fate = 'gone'
+  router.failing = []
+  world.note('a node went for good')
+  return name
+}
+
+async function funeral(world: IpamWorld): Promise<void> {
+  const name = end(world)
+  if (name === undefined) return
+  if (world.random() < 0.7) healAll(world)
+  await world.until(() => world.workers.every((router) => !reaches(router, name)), seconds(20))
+  remove(world, name)
+  const chance = world.random()
+  if (chance < 0.3) doom(world, world.any())
+  await world.pass(millis(400 * world.random() ** 2))
+  if (chance > 0.3 && chance < 0.5) world.cluster.network.resetSome(0.3)
+  if (chance > 0.5 && chance < 0.7) remove(world, name)
+  await world.pass(world.duration(seconds(3)))
+  if (chance > 0.5) await comeBack(world)
 }
 
 /** When nothing keeps it from hearing what has become of it: else it would go on with what it has, as if it were cut off. */
