@@ -103,7 +103,8 @@ function orphans(world: IpamWorld): readonly PeerName[] {
 
 async function agree(world: IpamWorld): Promise<void> {
   // Not by their digests, which may be wrong themselves.
-  const digests = (): number => new Set(world.seen().map(({ ring }) => JSON.stringify([ring?.entries, [...(ring?.retired ?? [])].sort()]))).size
+  const digests = (): number =>
+    new Set(world.seen().map(({ ring }) => JSON.stringify([ring?.entries, [...(ring?.retired ?? [])].sort()]))).size
   const doubts = (): readonly string[] => world.seen().flatMap(({ ipam }) => ipam.upkeep.words() ?? [])
   const isAgreed = (): boolean => digests() === 1 && doubts().length === 0 && world.history.open().every(({ kind }) => kind !== 'add')
   if (!(await world.until(isAgreed, AGREE_WITHIN))) {
@@ -119,8 +120,7 @@ function account(world: IpamWorld): Promise<void> {
   const seen = world.seen()
   for (const one of seen) world.violate(...must.accounted(one, one.router.held))
   world.violate(...must.noneLost(seen, heldIn(world), world.universe))
-  for (const { name, ipam } of seen)
-    for (const text of ipam.status().notices) world.violate(`I8: ${name} still says: ${text}`)
+  for (const { name, ipam } of seen) for (const text of ipam.status().notices) world.violate(`I8: ${name} still says: ${text}`)
   return Promise.resolve()
 }
 

@@ -14,23 +14,30 @@ import { IpamWorld } from './ipam-world.ts'
 const CHAOS = seconds(60)
 
 export interface IpamRun extends ChaosRun {
+  /** In a few words: how many, how they began. */
+  readonly plan: string
   /** What was asked, and what came of it, the last of it last. */
   readonly history: readonly string[]
 }
 
 export async function ipamChaos(seed: number, trace: (text: string) => void = () => undefined): Promise<IpamRun> {
   const world = new IpamWorld(planOf(seed))
-  trace(`seed ${seed}: ${world.plan.size} nodes, ${world.plan.mode}, ${world.size} addresses`)
-  await populate(world)
-  await suffer(world, trace)
-  trace('no more faults')
-  if (!world.isOver) await comeToRest(world)
+  const plan = `${world.plan.size} nodes, ${world.plan.mode}, ${world.size} addresses`
+  trace(`seed ${seed}: ${plan}`)
+  try {
+    await populate(world)
+    await suffer(world, trace)
+    trace('no more faults')
+    if (!world.isOver) await comeToRest(world)
+  } catch (error) {
+    world.violate(`an exception: ${error instanceof Error ? error.stack : String(error)}`)
+  }
   const lines = world.history.lines()
   const ends = world.seen().map(({ ipam }) => ipam.status())
   const hash = createHash('sha256')
     .update(JSON.stringify([lines, ends, [...world.happened]]))
     .digest('hex')
-  return { violations: world.violations, happened: world.happened, hash, history: lines }
+  return { violations: world.violations, happened: world.happened, hash, plan, history: lines }
 }
 
 /** All at once, or one after the other; rivals in two groups that cannot hear each other. */

@@ -59,7 +59,8 @@ function remove(world: IpamWorld, name: PeerName): void {
   // Who has never been heard of by the taker, and has been given something by the one that is gone, is asked by nobody.
   if (takers.some((taker) => world.members.some((member) => member !== taker && !knows(taker, member.name)))) return
   if (takers.length > 1) world.note('two were told at once to take over')
-  const leaveAbsent = world.random() < 0.7 && takers.every((taker) => world.members.every((one) => one === taker || reaches(taker, one.name)))
+  const leaveAbsent =
+    world.random() < 0.7 && takers.every((taker) => world.members.every((one) => one === taker || reaches(taker, one.name)))
   for (const taker of takers) {
     void world.takeOver(taker, name, leaveAbsent).then((outcome) => {
       if (outcome === 'ok') world.note('a peer was taken over from')

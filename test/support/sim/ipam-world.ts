@@ -3,6 +3,7 @@
  * every moment. What happens is in `ipam-faults.ts`, how it comes to rest in `ipam-calm.ts`.
  */
 import { type AttachmentKey, attachmentKey } from '../../../ipam/attachment.ts'
+import { decodeClaim, isClaimMessage } from '../../../ipam/claims.ts'
 import { decodeSpaceMessage } from '../../../ipam/messages.ts'
 import type { Ring } from '../../../ipam/ring.ts'
 import { encodeDelta } from '../../../ipam/ring-codec.ts'
@@ -257,6 +258,7 @@ export class IpamWorld {
 
   #checkBeginning(ring: Ring): void {
     this.#beginnings.add(ring.seedId)
+    if (this.#beginnings.size > 1) this.note('both halves began')
     this.violate(...must.oneBeginning(this.#beginnings, this.plan.mode === 'rivals' ? 2 : 1))
     if (this.plan.mode !== 'consensus') return
     const accepted = this.routers.filter((router) => {
@@ -309,7 +311,9 @@ export class IpamWorld {
     this.#checkPods()
     if (!isNew) return
     const bytes = router.files.durable(JOURNAL_PATH)
-    this.violate(...must.authority(router.name, address - this.universe.base, bytes === undefined ? undefined : ringIn(bytes, this.universe)))
+    this.violate(
+      ...must.authority(router.name, address - this.universe.base, bytes === undefined ? undefined : ringIn(bytes, this.universe)),
+    )
     const written = router.files.contents(JOURNAL_PATH)
     if (written === undefined || allocationsIn(written, this.universe).get(key) !== address)
       this.violate(`I10: ${router.name} confirms an address of ${key} that is not in its journal`)
@@ -329,6 +333,8 @@ export class IpamWorld {
       this.#voted(router, message)
       return
     }
+    const claim = isClaimMessage(message) ? decodeClaim(message) : undefined
+    if (claim?.ok === true && claim.value.kind === 'answer' && claim.value.used.length > 0) this.note('a claimed address was refused')
     const space = decodeSpaceMessage(message)
     if (space.ok && space.value.kind === 'grant') {
       this.note('a range was given')
@@ -350,7 +356,8 @@ export class IpamWorld {
     if (message.kind !== 'promise' && message.kind !== 'accepted') return
     const before = this.#rounds.get(router.name) ?? 0
     this.#rounds.set(router.name, Math.max(before, message.ballot.round))
-    if (message.ballot.round < before) this.violate(`I6: ${router.name} votes in round ${message.ballot.round} after one in round ${before}`)
+    if (message.ballot.round < before)
+      this.violate(`I6: ${router.name} votes in round ${message.ballot.round} after one in round ${before}`)
   }
 
   #recovered(router: SimRouter): void {
@@ -358,6 +365,7 @@ export class IpamWorld {
     this.#rings.delete(router)
     if (promised === undefined || life === undefined) return
     const { ipam } = life
+    if (ipam.status().faults.some((fault) => fault.includes('cut short'))) this.note('a torn write was recovered from')
     this.violate(...must.survived(router.name, promised.ring, this.ringOf(router)))
     for (const [key, address] of router.held)
       if (ipam.lookup(key) !== address) this.violate(`I10: ${router.name} has forgotten the address of ${key} by its death`)

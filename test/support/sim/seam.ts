@@ -2,6 +2,7 @@
  * A part of the gossip whose messages are lost, repeated and late, beyond what streams that break do to them: what every
  * part has to bear, as the mesh promises no more.
  */
+import { decodeSpaceMessage } from '../../../ipam/messages.ts'
 import { millis, type PeerName, seconds } from '../../../mesh/base/brand.ts'
 import type { Clock } from '../../../mesh/base/clock.ts'
 import type { Random } from '../../../mesh/base/random.ts'
@@ -51,6 +52,8 @@ export function hostile(part: GossipPart, ports: SeamPorts): GossipPart {
       const chance = random()
       if (chance < seam.lost) {
         note('a message was lost')
+        const space = decodeSpaceMessage(copy)
+        if (space.ok && space.value.kind === 'grant') note('a range was lost between who gave it and who asked for it')
         return
       }
       if (chance < seam.lost + seam.late) {
