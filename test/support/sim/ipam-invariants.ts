@@ -80,25 +80,27 @@ export function keepsItsPods(name: PeerName, delta: Uint8Array, hosts: readonly 
 
 /** Who has been removed without knowing of it believes in an epoch that others have raised: it does not count. */
 export function exclusiveOwnership(routers: readonly Seen[], size: number): readonly string[] {
-  const rings = routers.filter(({ ring }) => ring !== undefined)
   const fences = new Int32Array(size)
-  for (const { ring } of rings) for (const { token, end, epoch } of ring?.entries ?? []) raise(fences, token, end, epoch)
+  for (const { ring } of routers) for (const { token, end, epoch } of ring?.entries ?? []) raise(fences, token, end, epoch)
   const owners = new Map<number, PeerName>()
-  const wrong: string[] = []
-  for (const { name, ring, ipam } of rings) {
-    // Who has forgotten what it gave away takes it for its own, and gives nothing to anybody.
-    if (ring === undefined || ring.retired.has(name) || ipam.upkeep.words() !== undefined) continue
-    for (const { token, end, owner, epoch } of ring.entries) {
-      if (owner !== name) continue
-      for (let host = token; host < end; host++) {
-        if (epoch < (fences[host] ?? 0)) continue
-        const other = owners.get(host)
-        if (other !== undefined && wrong.length === 0) wrong.push(`I3: ${name} and ${other} both take number ${host} for their own`)
-        owners.set(host, name)
-      }
+  for (const router of routers) {
+    for (const host of usable(router, fences)) {
+      const other = owners.get(host)
+      if (other !== undefined) return [`I3: ${router.name} and ${other} both take number ${host} for their own`]
+      owners.set(host, router.name)
     }
   }
-  return wrong
+  return []
+}
+
+/** What it takes for its own, and may. Who has forgotten what it gave away takes that for its own too, and gives nothing to anybody. */
+function usable({ name, ring, ipam }: Seen, fences: Int32Array): readonly number[] {
+  if (ring === undefined || ring.retired.has(name) || ipam.upkeep.words() !== undefined) return []
+  return ring.entries
+    .filter(({ owner }) => owner === name)
+    .flatMap(({ token, end, epoch }) =>
+      Array.from({ length: end - token }, (_, at) => token + at).filter((host) => epoch >= (fences[host] ?? 0)),
+    )
 }
 
 function raise(fences: Int32Array, start: number, end: number, epoch: number): void {

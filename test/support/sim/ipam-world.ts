@@ -3,13 +3,8 @@
  * every moment. What happens is in `ipam-faults.ts`, how it comes to rest in `ipam-calm.ts`.
  */
 import { type AttachmentKey, attachmentKey } from '../../../ipam/attachment.ts'
-import { decodeClaim, isClaimMessage } from '../../../ipam/claims.ts'
-import { decodeSpaceMessage } from '../../../ipam/messages.ts'
 import type { Ring } from '../../../ipam/ring.ts'
-import { encodeDelta } from '../../../ipam/ring-codec.ts'
 import { seedIdOf } from '../../../ipam/seed.ts'
-import { isVerdict } from '../../../ipam/verdicts.ts'
-import { decodeBootstrap, decodeVote, isBootstrapMessage } from '../../../ipam/vote.ts'
 import { type Cidr, cidrSize, type Ipv4 } from '../../../mesh/base/address.ts'
 import { type Millis, millis, type PeerName, seconds } from '../../../mesh/base/brand.ts'
 import { pick, type Random, randomBelow } from '../../../mesh/base/random.ts'
@@ -17,7 +12,8 @@ import type { Result } from '../../../mesh/base/result.ts'
 import { History, type Operation } from './history.ts'
 import * as must from './ipam-invariants.ts'
 import { initOf, type Plan } from './ipam-plan.ts'
-import { JOURNAL_PATH, type RouterPorts, SimRouter, VOTE_PATH } from './ipam-router.ts'
+import { JOURNAL_PATH, type RouterPorts, SimRouter } from './ipam-router.ts'
+import { voteOf, Witness } from './ipam-witness.ts'
 import { allocationsIn, ringIn } from './journal-view.ts'
 import { SimCluster } from './mesh.ts'
 import type { Seam } from './seam.ts'
@@ -51,8 +47,7 @@ export class IpamWorld {
   readonly #rings = new Map<SimRouter, Ring>()
   readonly #beginnings = new Set<string>()
   readonly #retired = new Set<SimRouter>()
-  /** The highest round that each has promised to take part in. */
-  readonly #rounds = new Map<PeerName, number>()
+  readonly #witness: Witness
   readonly #commands = new Map<Operation, { readonly router: SimRouter; readonly life: SimRouter['life'] }>()
   #owners: readonly unknown[] = []
   #keys = 0
@@ -63,6 +58,7 @@ export class IpamWorld {
     this.cluster = new SimCluster(plan.seed, plan.quality)
     this.random = plan.random
     this.history = new History(() => this.now)
+    this.#witness = new Witness(this)
     const ports = this.#ports()
     this.routers = Array.from({ length: plan.size }, (_, at) => new SimRouter(at + 1, ports))
   }
@@ -262,16 +258,10 @@ export class IpamWorld {
     this.violate(...must.oneBeginning(this.#beginnings, this.plan.mode === 'rivals' ? 2 : 1))
     if (this.plan.mode !== 'consensus') return
     const accepted = this.routers.filter((router) => {
-      const vote = this.#voteOf(router)
+      const vote = voteOf(router, this.universe)
       return vote?.accepted !== undefined && seedIdOf(this.universe, vote.accepted.seeds) === ring.seedId
     })
     this.violate(...must.noMinority(accepted.length, this.plan.voters))
-  }
-
-  #voteOf(router: SimRouter): { readonly accepted: { readonly seeds: readonly PeerName[] } | undefined } | undefined {
-    const bytes = router.files.durable(VOTE_PATH)
-    const vote = bytes === undefined ? undefined : decodeVote(router.name, this.universe, bytes)
-    return vote?.ok === true ? vote.value : undefined
   }
 
   /** Rings that began apart may have given one address to two pods; from then on each is of the ring that its router has. */
@@ -300,7 +290,7 @@ export class IpamWorld {
       note: (what) => this.note(what),
       violate: (text) => this.violate(text),
       granted: (router, key, address, isNew) => this.#granted(router, key, address, isNew),
-      said: (router, message, to) => this.#said(router, message, to),
+      said: (router, message, to) => this.#witness.said(router, message, to),
       recovered: (router) => this.#recovered(router),
       retired: (router, by, wasRetired) => this.#onRetired(router, by, wasRetired),
     }
@@ -319,45 +309,6 @@ export class IpamWorld {
       this.violate(`I10: ${router.name} confirms an address of ${key} that is not in its journal`)
     const isRemoved = router.life?.ipam.members.retiredBy !== undefined || this.absent.get(router.name)?.isTaken === true
     if (isRemoved) this.violate(`I9: ${router.name} was removed, and gives ${key} an address`)
-  }
-
-  #said(router: SimRouter, message: Uint8Array, to: PeerName | undefined): void {
-    // Where the disk fails, what others have told is known without being on it.
-    if (router.life?.ipam.status().journalFault !== undefined) return
-    const bytes = router.files.durable(JOURNAL_PATH)
-    const durable = (): Ring | undefined => (bytes === undefined ? undefined : ringIn(bytes, this.universe))
-    if (to === undefined && !isVerdict(message))
-      this.violate(...must.told(router.name, message, durable()), ...must.keepsItsPods(router.name, message, this.#hostsOf(router)))
-    if (to === undefined) return
-    if (isBootstrapMessage(message)) {
-      this.#voted(router, message)
-      return
-    }
-    const claim = isClaimMessage(message) ? decodeClaim(message) : undefined
-    if (claim?.ok === true && claim.value.kind === 'answer' && claim.value.used.length > 0) this.note('a claimed address was refused')
-    const space = decodeSpaceMessage(message)
-    if (space.ok && space.value.kind === 'grant') {
-      this.note('a range was given')
-      this.violate(...must.told(router.name, encodeDelta(space.value.delta), durable()))
-    }
-  }
-
-  #hostsOf(router: SimRouter): readonly number[] {
-    return [...router.held.values()].map((address) => address - this.universe.base)
-  }
-
-  /** What a voter says is on its disk, and it never goes back behind what it has said. */
-  #voted(router: SimRouter, bytes: Uint8Array): void {
-    const decoded = decodeBootstrap(bytes)
-    if (!decoded.ok) return
-    const { message } = decoded.value
-    if (message.kind === 'accepted' && this.#voteOf(router)?.accepted === undefined)
-      this.violate(`I10: ${router.name} says that it has accepted what is not on its disk`)
-    if (message.kind !== 'promise' && message.kind !== 'accepted') return
-    const before = this.#rounds.get(router.name) ?? 0
-    this.#rounds.set(router.name, Math.max(before, message.ballot.round))
-    if (message.ballot.round < before)
-      this.violate(`I6: ${router.name} votes in round ${message.ballot.round} after one in round ${before}`)
   }
 
   #recovered(router: SimRouter): void {
