@@ -45,12 +45,6 @@ export const IPAM_MUTANTS: readonly Mutant[] = [
     to: '',
   },
   {
-    name: 'of equal versions the one that comes last wins',
-    file: 'ipam/ring.ts',
-    from: 'return a.owner < b.owner ? -1 : 1\n}\n\n/** All that',
-    to: 'return 1\n}\n\n/** All that',
-  },
-  {
     name: 'a takeover raises no epoch',
     file: 'ipam/takeover.ts',
     from: 'estate.map((entry) => entry.epoch)) + 1',

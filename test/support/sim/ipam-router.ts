@@ -85,6 +85,7 @@ export class SimRouter {
   ending: Ending = 'kill'
   readonly #ports: RouterPorts
   readonly #asked = new Map<AttachmentKey, Operation>()
+  #name: PeerName
   #known: readonly Uint8Array[] = []
   #isStarting = false
 
@@ -92,12 +93,13 @@ export class SimRouter {
     this.index = index
     this.#ports = ports
     this.address = simAddress(index)
+    this.#name = simPeerName(index)
     this.host = new SimHost(ports.cluster.network, this.address)
     this.files = new SimFiles(seededRandom(randomBelow(ports.random, 2 ** 31)))
   }
 
   get name(): PeerName {
-    return simPeerName(this.#identity)
+    return this.#name
   }
 
   get isRunning(): boolean {
@@ -175,6 +177,7 @@ export class SimRouter {
     this.possible.clear()
     this.released.clear()
     this.generation += 1
+    this.#name = simPeerName(this.#identity)
     this.promised = undefined
     this.hasRotted = false
     this.files = new SimFiles(seededRandom(randomBelow(this.#ports.random, 2 ** 31)))
