@@ -89,11 +89,11 @@ export const IPAM_MUTANTS: readonly Mutant[] = [
   {
     name: 'a pod that asks again gets another address',
     file: 'ipam/ledger.ts',
-    from: 'if (host === undefined || this.#allocations.has(key)) return ok(host)',
-    to: 'if (host === undefined) return ok(host)',
+    from: 'const host = this.#allocations.get(key) ?? (this.#inDoubt ? undefined : this.#space.next())\n    if (host === undefined || this.#allocations.has(key)) return',
+    to: 'const host = this.#inDoubt ? undefined : this.#space.next()\n    if (host === undefined) return',
   },
   {
-    name: 'a caller that went away is forgotten only after it was served',
+    name: 'who waits for the address of a pod that is deleted gets one all the same',
     file: 'ipam/allocator.ts',
     from: 'for (const waiting of this.#waiting.values()) {\n      if (waiting.key === key)',
     to: 'for (const waiting of this.#waiting.values()) {\n      if (waiting.key === key && waiting.deadline < now)',
@@ -131,8 +131,8 @@ export const IPAM_MUTANTS: readonly Mutant[] = [
   {
     name: 'two takeovers of one peer both go on',
     file: 'ipam/takeovers.ts',
-    from: 'if (own !== undefined) this.#give(own, busy(peer, from))',
-    to: '',
+    from: "if (isAlive || (own !== undefined && ledger.self > from)) {\n      this.#send(from, { kind: 'refusal', id, reason: isAlive ? 'alive' : 'busy' })\n      return ok(undefined)\n    }\n    if (own !== undefined) this.#give(own, busy(peer, from))",
+    to: "if (isAlive) {\n      this.#send(from, { kind: 'refusal', id, reason: 'alive' })\n      return ok(undefined)\n    }",
   },
   {
     name: 'who comes back does not ask whether it still belongs',

@@ -208,7 +208,7 @@ export const FAULTS: readonly Fault[] = [
 ]
 
 /** One at a time: two losses at once could be of both copies of one fact. */
-function rot(world: IpamWorld): void {
+async function rot(world: IpamWorld): Promise<void> {
   const router = world.any()
   const isWell = world.plan.mode !== 'rivals' && world.isWhole && world.seen().every(({ ipam }) => ipam.upkeep.words() === undefined)
   if (router === undefined || !isWell || world.routers.some(({ hasRotted }) => hasRotted)) return
@@ -223,6 +223,17 @@ function rot(world: IpamWorld): void {
   router.hasRotted = true
   router.promised = undefined
   world.note('a bit of a journal flipped')
+  if (world.random() < 0.5) return
+  // Where it hears nobody, nothing tells it what it has forgotten.
+  cut(
+    world,
+    [router],
+    world.routers.filter((other) => other !== router),
+  )
+  router.upAt = world.now
+  await world.pass(seconds(4))
+  for (let count = 0; router.isRunning && count < 8; count++) world.add(router)
+  await world.pass(seconds(2))
 }
 
 /** Its name; undefined when none may go. */

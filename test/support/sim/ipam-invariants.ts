@@ -116,6 +116,11 @@ export function coverage({ name, ring }: Seen): readonly string[] {
   return owned + missing === ring.size ? [] : [`I4: the ring of ${name} has ${owned} numbers and lacks ${missing} of ${ring.size}`]
 }
 
+export function knownOwners({ name, ring }: Seen, names: ReadonlySet<string>): readonly string[] {
+  const strange = (ring?.entries ?? []).find(({ owner }) => !names.has(owner))
+  return strange === undefined ? [] : [`I3: in the ring of ${name} number ${strange.token} is of ${strange.owner}, which never was`]
+}
+
 export function oneBeginning(beginnings: ReadonlySet<string>, allowed: number): readonly string[] {
   return beginnings.size <= allowed ? [] : [`I6: ${beginnings.size} rings were begun: ${[...beginnings].join(', ')}`]
 }

@@ -134,9 +134,10 @@ export class SimRouter {
       this.#asked.delete(key)
       history.end(operation, result.ok ? 'ok' : 'fail', result.ok ? formatIpv4(result.value) : result.error.code)
       if (!result.ok) return
-      const isNew = !this.held.has(key)
+      const before = this.held.get(key)
+      if (before !== undefined && before !== result.value) this.#ports.violate(`I10: ${this.name} gives ${key} another address than before`)
       this.held.set(key, result.value)
-      this.#ports.granted(this, key, result.value, isNew)
+      this.#ports.granted(this, key, result.value, before === undefined)
     })
   }
 

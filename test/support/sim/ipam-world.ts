@@ -48,6 +48,8 @@ export class IpamWorld {
   readonly #beginnings = new Set<string>()
   readonly #retired = new Set<SimRouter>()
   readonly #witness: Witness
+  /** All that ever were. */
+  readonly #names = new Set<PeerName>()
   readonly #commands = new Map<Operation, { readonly router: SimRouter; readonly life: SimRouter['life'] }>()
   #owners: readonly unknown[] = []
   #keys = 0
@@ -61,6 +63,7 @@ export class IpamWorld {
     this.#witness = new Witness(this)
     const ports = this.#ports()
     this.routers = Array.from({ length: plan.size }, (_, at) => new SimRouter(at + 1, ports))
+    for (const { name } of this.routers) this.#names.add(name)
   }
 
   get now(): Millis {
@@ -246,7 +249,7 @@ export class IpamWorld {
     const before = this.#rings.get(router)
     if (ring === undefined || ring === before) return
     this.#rings.set(router, ring)
-    this.violate(...must.coverage(seen), ...must.onlyGrows(name, before, ring))
+    this.violate(...must.coverage(seen), ...must.knownOwners(seen, this.#names), ...must.onlyGrows(name, before, ring))
     if (!this.#beginnings.has(ring.seedId)) this.#checkBeginning(ring)
     const other = pick(this.random, [...this.#rings.values()])
     if (other !== undefined && other.seedId === ring.seedId) this.violate(...must.isJoin(ring, other, this.universe))
@@ -285,7 +288,10 @@ export class IpamWorld {
     const { cluster, universe, random, seam, history } = this
     return {
       ...{ cluster, universe, random, seam, history },
-      init: (router) => initOf(this.plan, router, cluster.clock),
+      init: (router) => {
+        this.#names.add(router.name)
+        return initOf(this.plan, router, cluster.clock)
+      },
       targets: ({ index }) => this.plan.targets.filter((target) => target !== index),
       note: (what) => this.note(what),
       violate: (text) => this.violate(text),
@@ -327,6 +333,8 @@ export class IpamWorld {
 
   #onRetired(router: SimRouter, by: PeerName, wasRetired: boolean): void {
     const { name, fate } = router
+    const { life } = router
+    if (life !== undefined) this.violate(...must.fenced({ name, ipam: life.ipam, ring: this.ringOf(router) }))
     if (by === name && !wasRetired) return
     if (fate === 'member' && by !== name && !this.removed.has(name)) this.violate(`I9: ${name} lives, and was removed by ${by}`)
     if (fate === 'back') this.note('a removed peer came back and heard of it')
