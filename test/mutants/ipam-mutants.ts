@@ -147,10 +147,10 @@ export const IPAM_MUTANTS: readonly Mutant[] = [
     to: "this.#send(from, { kind: 'consent', id })\n    const merged = ok(undefined)\n    if (!merged.ok) return merged\n    // A write",
   },
   {
-    name: 'digests tell neither owners nor epochs apart',
+    name: 'digests tell only where ranges begin and end',
     file: 'ipam/ring-digest.ts',
     from: 'for (const chunk of chunksOf(news)) hashed',
-    to: "for (const chunk of chunksOf({ ...news, items: news.items.map((item) => ({ ...item, epoch: 0, owner: '0'.repeat(15) + '1' }) as RingItem) })) hashed",
+    to: "for (const chunk of chunksOf({ ...news, items: news.items.map((item) => ({ ...item, version: 1, epoch: 0, owner: '0'.repeat(15) + '1' }) as RingItem) })) hashed",
   },
   {
     name: 'half of the voters are a quorum',

@@ -5,7 +5,7 @@
 import type { AttachmentKey } from '../../../ipam/attachment.ts'
 import { openDiskWith } from '../../../ipam/disk.ts'
 import { Ipam } from '../../../ipam/ipam.ts'
-import type { Ring } from '../../../ipam/ring.ts'
+import type { Ring, SeedId } from '../../../ipam/ring.ts'
 import type { IpamInit } from '../../../ipam/seed.ts'
 import { type Cidr, formatIpv4, type Ipv4 } from '../../../mesh/base/address.ts'
 import type { Millis, PeerName } from '../../../mesh/base/brand.ts'
@@ -76,7 +76,15 @@ export class SimRouter {
   /** When it runs again; undefined as long as that is not known. */
   upAt: Millis | undefined
   /** What it must know when it reads its disk; undefined after damage. */
-  promised: { readonly ring: Ring | undefined; readonly ending: Ending; readonly isWhole: boolean } | undefined
+  promised:
+    | {
+        readonly ring: Ring | undefined
+        /** Another one that may be there instead: it was put in its place, and nobody was told. */
+        readonly latest: SeedId | undefined
+        readonly ending: Ending
+        readonly isWhole: boolean
+      }
+    | undefined
   /** Bits of its journal have flipped, and it has not made up for it. */
   hasRotted = false
   /** Which calls of its disk fail. */
@@ -259,8 +267,10 @@ export class SimRouter {
   #remember(ending: Ending): void {
     const { universe } = this.#ports
     const bytes = ending === 'kill' ? this.files.contents(JOURNAL_PATH) : this.files.durable(JOURNAL_PATH)
+    const written = this.files.contents(JOURNAL_PATH)
+    const latest = written === undefined ? undefined : ringIn(written, universe)?.seedId
     const isWhole = this.life?.ipam.status().journalFault === undefined
-    this.promised = this.hasRotted || bytes === undefined ? undefined : { ring: ringIn(bytes, universe), ending, isWhole }
+    this.promised = this.hasRotted || bytes === undefined ? undefined : { ring: ringIn(bytes, universe), latest, ending, isWhole }
     if (this.life !== undefined) this.#known = this.life.mesh.records()
   }
 

@@ -176,6 +176,7 @@ export class IpamWorld {
     const known = life.mesh.peers().map((record) => record.name)
     const operation = this.#command(taker, 'rmpeer', name)
     const result = await life.ipam.members.takeOver(name, { known, leaveAbsent })
+    this.check()
     return this.#ended(operation, result)
   }
 
@@ -323,7 +324,9 @@ export class IpamWorld {
     if (promised === undefined || life === undefined) return
     const { ipam } = life
     if (ipam.status().faults.some((fault) => fault.includes('cut short'))) this.note('a torn write was recovered from')
-    this.violate(...must.survived(router.name, promised.ring, this.ringOf(router)))
+    const ring = this.ringOf(router)
+    if (ring === undefined || ring.seedId === promised.ring?.seedId || ring.seedId !== promised.latest)
+      this.violate(...must.survived(router.name, promised.ring, ring))
     for (const [key, address] of router.held)
       if (ipam.lookup(key) !== address) this.violate(`I10: ${router.name} has forgotten the address of ${key} by its death`)
     if (promised.ending === 'power loss' || !promised.isWhole) return
