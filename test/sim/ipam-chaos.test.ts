@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest'
 import { ipamChaos } from '../support/sim/ipam-chaos.ts'
 import { COVERAGE } from '../support/sim/ipam-coverage.ts'
 
-const SEEDS = Array.from({ length: 48 }, (_, index) => index + 1)
+const SEEDS = Array.from({ length: 56 }, (_, index) => index + 1)
 
 const happened = new Set<string>()
 
@@ -19,7 +19,7 @@ test('the runs above went through what they are for', () => {
   expect(COVERAGE.filter((what) => !happened.has(what))).toEqual([])
 })
 
-test.each([3, 5, 8, 19])(
+test.each([5, 8, 19, 24])(
   'seed %i is the same run every time',
   async (seed) => {
     expect((await ipamChaos(seed)).hash).toBe((await ipamChaos(seed)).hash)

@@ -255,6 +255,7 @@ export class SimRouter {
 
   #diedIn(moment: Moment, effect: string): void {
     this.#ports.note(`died ${moment} a ${effect}`)
+    this.#ports.note(`died over a ${effect}`)
     if (this.life !== undefined) this.#died(this.ending)
   }
 
