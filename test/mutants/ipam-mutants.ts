@@ -137,8 +137,8 @@ export const IPAM_MUTANTS: readonly Mutant[] = [
   {
     name: 'who comes back does not ask whether it still belongs',
     file: 'ipam/returning.ts',
-    from: 'if (!(isOfOthersToo && isOwner) || retiredBy !== undefined) return',
-    to: 'if (isOfOthersToo || isOwner || retiredBy !== undefined) return',
+    from: 'if (!(hasOthers && isOwner) || retiredBy !== undefined) return',
+    to: 'if (hasOthers || isOwner || retiredBy !== undefined) return',
   },
   {
     name: 'an heir confirms before it has written',
