@@ -23,7 +23,7 @@ A mesh of 10 takes a second of a core, one of 100 half a minute, one of 1,000 ab
 Ctrl-C ends it with the table of the runs that are done. Exit code 1 when a goal was missed.
 
 With \`ipam\`: routers' IPAM and mesh while they are cut off, die at any effect, lose power and bits of their disks, leave, and
-are removed. A seed takes about a second of a core. Exit code 1 when something did not hold that must.
+are removed. A seed takes about half a second of a core. Exit code 1 when something did not hold that must.
 `
 
 const { values, positionals } = parseArgs({

@@ -189,13 +189,15 @@ export class IpamWorld {
     return this.#ended(operation, result)
   }
 
-  /** Who leaves has given all to one that has it on its disk. */
+  /** What who leaves has given to its heir is on the disk of that. */
   #checkHeir(router: SimRouter, name: PeerName): void {
     const [left, heir] = [this.ringOf(router), this.routers.find((one) => one.name === name)]
     const bytes = heir?.files.durable(JOURNAL_PATH)
     const got = bytes === undefined ? undefined : ringIn(bytes, this.universe)
     // An heir that has got another name since has nothing of it any more.
-    if (heir !== undefined && left !== undefined) this.violate(...must.survived(name, { ...left, retired: new Map() }, got))
+    if (heir === undefined || left === undefined) return
+    const entries = left.entries.filter(({ owner }) => owner === name)
+    this.violate(...must.survived(name, { ...left, entries, retired: new Map() }, got))
   }
 
   /** Of commands whose routers died over them nobody knows what has come of them. */
