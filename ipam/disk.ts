@@ -75,7 +75,7 @@ const systemCalls: FileCalls = {
 export interface Disk extends Disposable {
   /** For people: where it is. */
   readonly path: string
-  /** All of the file; undefined when there is none. */
+  /** All of the file, which no power loss puts another one in place of from then on; undefined when there is none. */
   read(): Uint8Array | undefined
   /** Writes at the end. After a failure the end of the file is unknown until `replace` succeeds. */
   append(bytes: Uint8Array): void
@@ -196,7 +196,10 @@ class FileDisk implements Disk {
   }
 
   read(): Uint8Array | undefined {
-    return this.#file === undefined ? undefined : this.#calls.read(this.path)
+    if (this.#file === undefined) return undefined
+    // Who was killed in the midst of `replace` left a name that a power loss can still take back. We are about to act on what it names.
+    this.#calls.syncDirectory(this.#directory)
+    return this.#calls.read(this.path)
   }
 
   append(bytes: Uint8Array): void {

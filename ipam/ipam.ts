@@ -81,6 +81,7 @@ export class Ipam implements AsyncDisposable {
   /** It had a ring before it started: what has become of that meanwhile? */
   #isBack = false
   #port: GossipPort | undefined
+  #known: () => readonly PeerName[] = () => []
   #outbox: (Effect & { kind: 'send' | 'broadcast' })[] = []
   #wake: Disposable | undefined
   #changed = false
@@ -179,7 +180,8 @@ export class Ipam implements AsyncDisposable {
    */
   attach(port: GossipPort, known: () => readonly PeerName[] = () => port.reachable()): void {
     this.#port = port
-    if (this.#isBack) this.members.comeBack()
+    this.#known = known
+    if (this.#isBack) this.members.comeBack(known())
     this.upkeep.attach(port, known)
     this.#claims.poke()
     this.#allocator.tick(this.#now())
@@ -275,7 +277,7 @@ export class Ipam implements AsyncDisposable {
   /** Takes another ring in the place of ours. There our name may be retired. */
   #adopt(ring: Ring): boolean {
     const isWritten = this.#wrote(this.#allocator.adopt(ring, this.#now()))
-    if (isWritten) this.members.comeBack()
+    if (isWritten) this.members.comeBack(this.#known())
     return isWritten
   }
 

@@ -100,8 +100,8 @@ export class Members {
   }
 
   /** Our ring is one in which something may have become of us without our hearing of it. */
-  comeBack(): void {
-    this.#returning.begin(this.#now())
+  comeBack(known: readonly PeerName[]): void {
+    this.#returning.begin(known, this.#now())
   }
 
   receive(bytes: Uint8Array, from: PeerName): Result<void, GossipFault> {

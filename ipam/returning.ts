@@ -52,12 +52,15 @@ export class Returning {
     return this.#inquiry === undefined ? undefined : millis(Math.min(this.#inquiry.askAt, this.#inquiry.until))
   }
 
-  /** We have a ring in which something may have become of us while we were away, and others can be asked from now on. */
-  begin(now: Millis): void {
+  /**
+   * We have a ring in which something may have become of us while we were away, and others can be asked from now on.
+   * @param known all peers of which the mesh knows: they may have taken over from us although all of our ring was ours.
+   */
+  begin(known: readonly PeerName[], now: Millis): void {
     const { ring, self, retiredBy } = this.#ports.ledger
-    const isOfOthersToo = ring?.entries.some(({ owner }) => owner !== self) ?? false
+    const hasOthers = [...known, ...(ring?.entries ?? []).map(({ owner }) => owner)].some((name) => name !== self)
     const isOwner = ring?.entries.some(({ owner }) => owner === self) ?? false
-    if (!(isOfOthersToo && isOwner) || retiredBy !== undefined) return
+    if (!(hasOthers && isOwner) || retiredBy !== undefined) return
     this.#inquiry = { id: randomBelow(this.#ports.random, 2 ** 32), until: millis(now + UNSURE_MAX), askAt: now }
     this.tick(now)
   }

@@ -45,6 +45,11 @@ export class SimFiles {
     return this.#names.get(path)?.bytes
   }
 
+  /** What is left of a file for certain when the power goes now. */
+  durable(path: string): Uint8Array | undefined {
+    return this.#pending[0]?.get(path)?.synced
+  }
+
   /** Rots, or is put there by somebody. */
   overwrite(path: string, bytes: Uint8Array): void {
     this.#rename(new Map([...this.#names, [path, { bytes, synced: bytes }]]))

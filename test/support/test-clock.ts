@@ -53,10 +53,10 @@ export class TestClock implements Clock {
   }
 
   /** As `advance`, but lets promises settle after every timer: for code that awaits. */
-  async advanceAsync(duration: Millis): Promise<void> {
+  async advanceAsync(duration: Millis, settle: () => Promise<void> = settled): Promise<void> {
     const end = millis(this.#now + duration)
-    await settled()
-    while (this.#fireNext(end)) await settled()
+    await settle()
+    while (this.#fireNext(end)) await settle()
     this.#now = end
   }
 

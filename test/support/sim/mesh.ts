@@ -1,6 +1,6 @@
 /** Meshes on a simulated network: the real code of every peer, with cheap cryptography, in virtual time. */
 import { formatIpv4, type Ipv4, ipv4 } from '../../../mesh/base/address.ts'
-import { type Millis, seconds } from '../../../mesh/base/brand.ts'
+import { type Millis, type PeerName, seconds } from '../../../mesh/base/brand.ts'
 import { silentLog } from '../../../mesh/base/log.ts'
 import { type Random, seededRandom } from '../../../mesh/base/random.ts'
 import { SEED_BYTES } from '../../../mesh/crypto.ts'
@@ -105,6 +105,11 @@ function latin1(bytes: Uint8Array): string {
 /** 198.18.0.0/15 is for tests of networks (RFC 2544). */
 export function simAddress(index: number): Ipv4 {
   return ipv4(0xc612_0000 + index)
+}
+
+/** The name of the peer with this index: that of its key. */
+export function simPeerName(index: number): PeerName {
+  return identityFromSeed(seedOf(index), simCrypto(seededRandom(index))).name
 }
 
 function seedOf(index: number): Uint8Array {

@@ -6,9 +6,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { openDisk, setStateAside, VOTE_FILE } from '../../../ipam/disk.ts'
+import { openDisk, openDiskWith, setStateAside, VOTE_FILE } from '../../../ipam/disk.ts'
+import { seededRandom } from '../../../mesh/base/random.ts'
 import { diskContract } from '../../contract/ipam-disk.ts'
-import { MemoryDisk } from '../../support/memory-disk.ts'
+import { MemoryDisk, systemError } from '../../support/memory-disk.ts'
+import { SimFiles } from '../../support/sim-files.ts'
 
 let directory = ''
 let memory = new MemoryDisk()
@@ -30,6 +32,22 @@ test('files are for us alone, and a failed replacement leaves nothing behind', (
   expect(readdirSync(join(directory, 'state')).sort()).toEqual(['ipam.journal', 'ipam.lock'])
   disk.keepDamaged(Uint8Array.of(7))
   expect(readFileSync(`${disk.path}.damaged-1`)).toEqual(Buffer.of(7))
+})
+
+test('what was read is still there after a power loss, also where the process before was killed between giving it its name and syncing that', () => {
+  for (let seed = 1; seed <= 20; seed++) {
+    const files = new SimFiles(seededRandom(seed))
+    const first = openDiskWith(files.open(), '/state')
+    first.replace(Uint8Array.of(1))
+    files.fault = (call) => {
+      if (call === 'sync directory') throw systemError('EIO')
+    }
+    expect(() => first.replace(Uint8Array.of(2))).toThrow('EIO')
+    files.end('kill')
+    expect([...(openDiskWith(files.open(), '/state').read() ?? [])]).toEqual([2])
+    files.end('power loss')
+    expect([...(openDiskWith(files.open(), '/state').read() ?? [])]).toEqual([2])
+  }
 })
 
 test('a journal and a vote are set aside whole, and new ones begin', () => {

@@ -328,6 +328,22 @@ describe('a peer that was taken over from', () => {
     expect(await served).toBe('10.32.0.64')
   })
 
+  test('asks whether it still belongs also when all of the ring was its own, as others may have heard of it', async () => {
+    const group = new IpamGroup('10.32.0.0/24')
+    const first = group.join('a', 'seed=a')
+    const { ipam: b } = group.join('b', '')
+    group.gossip()
+    group.gone.add(peer('a'))
+    expect(await takeOver(b, 'a')).toEqual({ taken: 256 })
+    group.known.push(peer('b'))
+    const { ipam: back } = group.join('a', 'seed=a', first.disk)
+    const waiting = allocate(back, 1)
+    await group.pass(seconds(1))
+    group.gone.clear()
+    await group.pass(seconds(1))
+    expect(await waiting).toBe('retired')
+  })
+
   test('cut off while it happened, and alive all the while, hears it when the cut heals', async () => {
     const { group, a, c } = three()
     group.apart.add(peer('c'))

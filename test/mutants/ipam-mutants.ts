@@ -1,0 +1,167 @@
+/** Faults that somebody might make in IPAM: each is one change of its source, and the simulator has to find every one. */
+import type { Mutant } from './plant.ts'
+
+export const IPAM_MUTANTS: readonly Mutant[] = [
+  {
+    name: 'nothing waits for the device',
+    file: 'ipam/store.ts',
+    from: "if (durability === 'durable') this.#disk.sync()",
+    to: "if (durability !== 'durable') this.#disk.sync()",
+  },
+  {
+    name: 'a grant is told of and not written',
+    file: 'ipam/ledger.ts',
+    from: 'const written = this.write({ items, retired: [] })',
+    to: "const written = ok(this.#apply({ kind: 'ring', delta: { universe: this.universe, seedId, items, retired: [] } }))",
+  },
+  {
+    name: 'a write that failed is taken for one that did not',
+    file: 'ipam/ledger.ts',
+    from: 'if (!written.ok) return written\n    for (const record of records)',
+    to: 'for (const record of records)',
+  },
+  {
+    name: 'an address is confirmed before it is in the journal',
+    file: 'ipam/ledger.ts',
+    from: "const written = this.#commit([{ kind: 'allocate', key, host }], 'buffered')\n    return written.ok ? ok(host) : written",
+    to: "this.#apply({ kind: 'allocate', key, host })\n    return ok(host)",
+  },
+  {
+    name: 'a new journal takes the place of the old one before it is on the device',
+    file: 'ipam/disk.ts',
+    from: 'this.#calls.sync(file)\n      this.#calls.rename(temporary, this.path)',
+    to: 'this.#calls.rename(temporary, this.path)',
+  },
+  {
+    name: 'the name of a new journal is not on the device',
+    file: 'ipam/disk.ts',
+    from: 'if (old !== undefined) this.#calls.close(old)\n    this.#calls.syncDirectory(this.#directory)',
+    to: 'if (old !== undefined) this.#calls.close(old)',
+  },
+  {
+    name: 'epochs count for nothing when rings are merged',
+    file: 'ipam/ring.ts',
+    from: 'if (a.epoch !== b.epoch) return a.epoch - b.epoch\n',
+    to: '',
+  },
+  {
+    name: 'a takeover raises no epoch',
+    file: 'ipam/takeover.ts',
+    from: 'estate.map((entry) => entry.epoch)) + 1',
+    to: 'estate.map((entry) => entry.epoch))',
+  },
+  {
+    name: 'what is given away can still be allocated',
+    file: 'ipam/ledger.ts',
+    from: 'record.delta).ring\n        this.#own(this.#ring)',
+    to: 'record.delta).ring\n        if (record.delta.items.some(({ owner }) => owner === this.self)) this.#own(this.#ring)',
+  },
+  {
+    name: 'who was removed keeps its ranges',
+    file: 'ipam/ledger.ts',
+    from: 'ring.retired.has(this.self) ? [] : ownedRanges',
+    to: 'ring.retired.size < 0 ? [] : ownedRanges',
+  },
+  {
+    name: 'addresses of pods are given away with a range',
+    file: 'ipam/space.ts',
+    from: 'for (const run of this.#unusedRuns()) {\n      const block',
+    to: 'for (const run of this.#owned) {\n      const block',
+  },
+  {
+    name: 'who claims an address gets it, whoever has it',
+    file: 'ipam/ledger.ts',
+    from: 'if (inUse.has(host) || !this.#isOurs(host, ring)) continue',
+    to: 'if (!this.#isOurs(host, ring)) continue',
+  },
+  {
+    name: 'the space of a ring that was given up is allocated from',
+    file: 'ipam/ledger.ts',
+    from: 'if (written.ok) this.#own(ring)\n    else',
+    to: 'if (!written.ok)',
+  },
+  {
+    name: 'a release frees the next address as well',
+    file: 'ipam/ledger.ts',
+    from: 'if (host !== undefined) this.#space.release(host)',
+    to: 'for (const one of host === undefined ? [] : [host, host + 1]) this.#space.release(one)',
+  },
+  {
+    name: 'a pod that asks again gets another address',
+    file: 'ipam/ledger.ts',
+    from: 'const host = this.#allocations.get(key) ?? (this.#inDoubt ? undefined : this.#space.next())\n    if (host === undefined || this.#allocations.has(key)) return',
+    to: 'const host = this.#inDoubt ? undefined : this.#space.next()\n    if (host === undefined) return',
+  },
+  {
+    name: 'who waits for the address of a pod that is deleted gets one all the same',
+    file: 'ipam/allocator.ts',
+    from: 'for (const waiting of this.#waiting.values()) {\n      if (waiting.key === key)',
+    to: 'for (const waiting of this.#waiting.values()) {\n      if (waiting.key === key && waiting.deadline < now)',
+  },
+  {
+    name: 'damage is not followed by doubt',
+    file: 'ipam/store.ts',
+    from: 'isUnclean: true, uncopied }), records, warning, isDamaged: true }',
+    to: 'isUnclean: true, uncopied }), records, warning, isDamaged: false }',
+  },
+  {
+    name: 'who is in doubt gives out addresses',
+    file: 'ipam/ledger.ts',
+    from: '(this.#inDoubt ? undefined : this.#space.next())',
+    to: 'this.#space.next()',
+  },
+  {
+    name: 'checksums are not looked at',
+    file: 'ipam/journal.ts',
+    from: 'return checksum(bytes.subarray(at, at + 4), payload) === view.getUint32(4) ? payload : undefined',
+    to: 'return payload',
+  },
+  {
+    name: 'who lives can be removed',
+    file: 'ipam/takeovers.ts',
+    from: 'return this.#ports.reachable().includes(peer) && ',
+    to: 'return this.#ports.reachable().length < 0 && ',
+  },
+  {
+    name: 'nobody is asked before a takeover',
+    file: 'ipam/takeovers.ts',
+    from: 'const fixed = { request, peer, seedId: ring.seedId, leaveAbsent, voters: new Set(voters) }',
+    to: 'const fixed = { request, peer, seedId: ring.seedId, leaveAbsent, voters: new Set<PeerName>() }',
+  },
+  {
+    name: 'two takeovers of one peer both go on',
+    file: 'ipam/takeovers.ts',
+    from: "if (isAlive || (own !== undefined && ledger.self > from)) {\n      this.#send(from, { kind: 'refusal', id, reason: isAlive ? 'alive' : 'busy' })\n      return ok(undefined)\n    }\n    if (own !== undefined) this.#give(own, busy(peer, from))",
+    to: "if (isAlive) {\n      this.#send(from, { kind: 'refusal', id, reason: 'alive' })\n      return ok(undefined)\n    }",
+  },
+  {
+    name: 'who comes back does not ask whether it still belongs',
+    file: 'ipam/returning.ts',
+    from: 'if (!(hasOthers && isOwner) || retiredBy !== undefined) return',
+    to: 'if (hasOthers || isOwner || retiredBy !== undefined) return',
+  },
+  {
+    name: 'an heir confirms before it has written',
+    file: 'ipam/leaving.ts',
+    from: 'const merged = this.#ports.merge(delta, now)\n    if (!merged.ok) return merged\n    // A write',
+    to: "this.#send(from, { kind: 'consent', id })\n    const merged = ok(undefined)\n    if (!merged.ok) return merged\n    // A write",
+  },
+  {
+    name: 'digests tell only where ranges begin and end',
+    file: 'ipam/ring-digest.ts',
+    from: 'for (const chunk of chunksOf(news)) hashed',
+    to: "for (const chunk of chunksOf({ ...news, items: news.items.map((item) => ({ ...item, version: 1, epoch: 0, owner: '0'.repeat(15) + '1' }) as RingItem) })) hashed",
+  },
+  {
+    name: 'half of the voters are a quorum',
+    file: 'ipam/paxos.ts',
+    from: 'Math.floor(voters / 2) + 1',
+    to: 'Math.ceil(voters / 2)',
+  },
+  {
+    name: 'a voter forgets its promises when it starts again',
+    file: 'ipam/consensus.ts',
+    from: 'return vote.ok ? vote.value : ',
+    to: 'return vote.ok ? undefined : ',
+  },
+]
