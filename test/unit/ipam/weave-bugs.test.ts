@@ -174,6 +174,10 @@ describe('a peer that was taken over from and returns', () => {
     for (let number = 0; number < 5; number++) must(c.allocate(key(number)))
     expect(must(hear(c, { items: claim, retired })).lost).toHaveLength(5)
     expect([must(c.allocate(key(9))), c.unused(), must(c.grant(B))]).toEqual([undefined, [], undefined])
+    // What it had been given, and nobody here had heard of, is not its own either.
+    const unheard = ledger(C, '0:a:1 8:c:9 16:c:7')
+    must(hear(unheard, { retired }))
+    expect([must(unheard.allocate(key(9))), unheard.unused(), must(unheard.grant(B))]).toEqual([undefined, [], undefined])
     must(hear(a, news(items(SIZE, '16:c:108'))))
     expect(a.ring && show(a.ring)).toBe('0:a:1 16:a:1.1')
   })
