@@ -67,12 +67,15 @@ export class PaxosModel {
   /** By ballot: the value, and who has said that it accepted it. */
   readonly #accepted = new Map<string, { readonly seeds: string; readonly by: Set<PeerName> }>()
   readonly #decided = new Set<string>()
+  readonly #counted: number
   #flights: Flight[] = []
 
-  constructor(count: number) {
+  /** @param counted how many they take themselves for: `count`, unless they are wrong. */
+  constructor(count: number, counted: number = count) {
+    this.#counted = counted
     this.voters = Array.from({ length: count }, (_, index) => {
       const name = peerNumber(index)
-      return { name, state: paxosState(name, count, undefined), disk: undefined, crashAfter: undefined, isFull: false }
+      return { name, state: paxosState(name, counted, undefined), disk: undefined, crashAfter: undefined, isFull: false }
     })
   }
 
@@ -180,7 +183,7 @@ export class PaxosModel {
   }
 
   #restart(voter: Voter): void {
-    voter.state = paxosState(voter.name, this.voters.length, voter.disk)
+    voter.state = paxosState(voter.name, this.#counted, voter.disk)
   }
 }
 
