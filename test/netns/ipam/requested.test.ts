@@ -11,6 +11,9 @@ const LONG_MS = 120_000
 /** What an ADD waits for an address at most. */
 const DEADLINE_MS = 10_000
 
+/** The address that goes with it. */
+const OF_IPV6 = { address: expect.stringMatching(/^fd.*\/128$/) }
+
 let cluster: LabCluster
 beforeAll(async () => {
   cluster = await labCluster('--hosts', '2', '--range', '10.32.0.0/24')
@@ -66,7 +69,7 @@ test.each<{ name: string; wants: (address: string) => Wants }>([
     const id = `pod-${name.replaceAll(' ', '-')}`
     const [address = ''] = await freeOf(a)
     const { ms, result } = await timed(() => add(b, pod, id, wants(address)))
-    expect(result).toMatchObject({ status: 0, answer: { ips: [{ address: `${address}/32` }] } })
+    expect(result).toMatchObject({ status: 0, answer: { ips: [{ address: `${address}/32` }, OF_IPV6] } })
     expect(ms).toBeLessThan(DEADLINE_MS / 2)
     expect([...(await b.podsInKernel())]).toEqual([[`${id}/eth0`, address]])
     expect(await add(a, near, 'near', {})).toMatchObject({ status: 0 })
@@ -83,7 +86,7 @@ test.each<{ name: string; wants: (address: string) => Wants }>([
       expect(await del(host, netns, containerId)).toMatchObject({ status: 0 })
     expect(await add(a, near, 'again', { args: `IP=${address}` })).toMatchObject({
       status: 0,
-      answer: { ips: [{ address: `${address}/32` }] },
+      answer: { ips: [{ address: `${address}/32` }, OF_IPV6] },
     })
     expect(await del(a, near, 'again')).toMatchObject({ status: 0 })
   },
@@ -129,7 +132,7 @@ test('one whose host is away: told at the deadline with its name; who hangs up b
   expect(await hanging).toMatchObject({ kind: 'gone' })
   const again = add(b, pod, 'waits', { args: `IP=${address}` })
   await a.start()
-  expect(await again).toMatchObject({ status: 0, answer: { ips: [{ address: `${address}/32` }] } })
+  expect(await again).toMatchObject({ status: 0, answer: { ips: [{ address: `${address}/32` }, OF_IPV6] } })
   expect([...(await b.podsInKernel())]).toEqual([['waits/eth0', address]])
   expect(await del(b, pod, 'waits')).toMatchObject({ status: 0 })
   const report = await provedBy(b)

@@ -180,7 +180,7 @@ describe('one switch with jumbo frames, and what happens to its middlebox', { ti
   }, LONG_MS)
   afterAll(async () => await stack.disposeAsync())
 
-  test('pods send packets of 8,950 bytes', async () => expect(await sizes(lab)).toEqual({ 'a1-b1': 8_950, 'b1-a1': 8_950 }))
+  test('pods send packets of 8,950 bytes', async () => await expectSizes(lab, { 'a1-b1': 8_950, 'b1-a1': 8_950 }))
 
   test('a middlebox that was killed is told of, and replaced by the next call', async () => {
     await lab.json('impair', 'a', '--delay', '1ms')
