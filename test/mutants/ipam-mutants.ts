@@ -65,8 +65,8 @@ export const IPAM_MUTANTS: readonly Mutant[] = [
   {
     name: 'addresses of pods are given away with a range',
     file: 'ipam/space.ts',
-    from: 'for (const run of this.#unusedRuns()) {\n      const block',
-    to: 'for (const run of this.#owned) {\n      const block',
+    from: 'const unused = this.#unused(within)\n    const half',
+    to: 'const unused = this.#owned.filter(({ start, end }) => start >= within.start && end <= within.end)\n    const half',
   },
   {
     name: 'who claims an address gets it, whoever has it',
@@ -89,8 +89,8 @@ export const IPAM_MUTANTS: readonly Mutant[] = [
   {
     name: 'a pod that asks again gets another address',
     file: 'ipam/ledger.ts',
-    from: 'const host = this.#allocations.get(key) ?? (this.#inDoubt ? undefined : this.#space.next())\n    if (host === undefined || this.#allocations.has(key)) return',
-    to: 'const host = this.#inDoubt ? undefined : this.#space.next()\n    if (host === undefined) return',
+    from: 'const host = this.#allocations.get(key) ?? (this.#inDoubt ? undefined : this.#space.next(within))\n    if (host === undefined || this.#allocations.has(key)) return',
+    to: 'const host = this.#inDoubt ? undefined : this.#space.next(within)\n    if (host === undefined) return',
   },
   {
     name: 'who waits for the address of a pod that is deleted gets one all the same',
@@ -107,8 +107,8 @@ export const IPAM_MUTANTS: readonly Mutant[] = [
   {
     name: 'who is in doubt gives out addresses',
     file: 'ipam/ledger.ts',
-    from: '(this.#inDoubt ? undefined : this.#space.next())',
-    to: 'this.#space.next()',
+    from: '(this.#inDoubt ? undefined : this.#space.next(within))',
+    to: 'this.#space.next(within)',
   },
   {
     name: 'checksums are not looked at',
