@@ -7,15 +7,14 @@
 
 import type { AttachmentKey } from '../../ipam/attachment.ts'
 import { Ipam } from '../../ipam/ipam.ts'
-import { encodeHeader } from '../../ipam/journal.ts'
 import { decodeDelta, encodeDelta } from '../../ipam/ring-codec.ts'
-import { type Cidr, type Ipv4, parseCidr } from '../../mesh/base/address.ts'
+import type { Cidr, Ipv4 } from '../../mesh/base/address.ts'
 import { type PeerName, seconds } from '../../mesh/base/brand.ts'
 import { toHex } from '../../mesh/base/bytes.ts'
 import { silentLog } from '../../mesh/base/log.ts'
 import { pick, type Random, randomBelow } from '../../mesh/base/random.ts'
 import type { GossipPort } from '../../mesh/gossip.ts'
-import { key, peerNumber } from './ipam.ts'
+import { JOURNAL_HEADER_BYTES, key, peerNumber } from './ipam.ts'
 import { checkAccount } from './ipam-account.ts'
 import { MemoryDisk, systemError } from './memory-disk.ts'
 import { TestClock } from './test-clock.ts'
@@ -42,9 +41,6 @@ interface Node {
 
 /** Messages under way: the oldest are lost beyond it, as in a mesh that drops and resyncs. */
 const IN_FLIGHT_MAX = 300
-
-/** A journal's, as long as no cluster is named in it. */
-const HEADER_BYTES = encodeHeader({ peer: peerNumber(0), universe: parseCidr('10.32.0.0/12'), cluster: '' }).length
 
 export type Happening =
   | 'went for good'
@@ -257,10 +253,11 @@ export class IpamCluster {
   /** A bit of the journal flips while the router is down. Two losses at once could be of both copies of one fact. */
   #rot(node: Node): void {
     const { bytes } = node.disk
-    if (bytes === undefined || bytes.length <= HEADER_BYTES || this.members.some(({ ipam }) => ipam.status().doubt !== undefined)) return
+    if (bytes === undefined || bytes.length <= JOURNAL_HEADER_BYTES || this.members.some(({ ipam }) => ipam.status().doubt !== undefined))
+      return
     this.#note('rotted')
     node.disk.kill()
-    const bit = 8 * HEADER_BYTES + randomBelow(this.#random, 8 * (bytes.length - HEADER_BYTES))
+    const bit = 8 * JOURNAL_HEADER_BYTES + randomBelow(this.#random, 8 * (bytes.length - JOURNAL_HEADER_BYTES))
     node.disk.bytes = bytes.map((byte, at) => (at === bit >> 3 ? byte ^ (1 << (bit & 7)) : byte))
     this.#restart(node)
   }

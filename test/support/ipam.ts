@@ -2,6 +2,7 @@
 import fc from 'fast-check'
 import { type AttachmentKey, attachmentKey } from '../../ipam/attachment.ts'
 import type { Ipam } from '../../ipam/ipam.ts'
+import { encodeHeader } from '../../ipam/journal.ts'
 import { emptyRing, mergeRing, type Ring, type RingItem, type RingNews, ringNews, type SeedId } from '../../ipam/ring.ts'
 import { type Cidr, formatIpv4, type Ipv4, parseCidr } from '../../mesh/base/address.ts'
 import { type PeerName, parsePeerName } from '../../mesh/base/brand.ts'
@@ -18,6 +19,9 @@ export function peer(letter: string): PeerName {
 export function peerNumber(index: number): PeerName {
   return parsePeerName((index + 1).toString(16).padStart(16, '0'))
 }
+
+/** Where the records of a journal begin, as long as no cluster is named in it: damage before that is told, not survived. */
+export const JOURNAL_HEADER_BYTES: number = encodeHeader({ peer: peerNumber(0), universe: parseCidr('10.32.0.0/12'), cluster: '' }).length
 
 export function key(number: number): AttachmentKey {
   return attachmentKey(`pod-${number}`, 'eth0')

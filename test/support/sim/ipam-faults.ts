@@ -2,6 +2,7 @@
 import type { PeerName } from '../../../mesh/base/brand.ts'
 import { millis, seconds } from '../../../mesh/base/brand.ts'
 import { pick, randomBelow } from '../../../mesh/base/random.ts'
+import { JOURNAL_HEADER_BYTES } from '../ipam.ts'
 import type { Moment } from './effects.ts'
 import type { Ending, SimRouter } from './ipam-router.ts'
 import { JOURNAL_PATH } from './ipam-router.ts'
@@ -14,8 +15,6 @@ export interface Fault {
   readonly act: (world: IpamWorld) => void | Promise<void>
 }
 
-/** A journal's, as long as no cluster is named in it. */
-const HEADER_BYTES = 23
 const MOMENTS: readonly Moment[] = ['before', 'in the midst of', 'after']
 const ENDINGS: readonly Ending[] = ['kill', 'power loss']
 const DISK_FAULTS = [['write'], ['sync'], ['rename'], ['open', 'write', 'sync', 'sync directory', 'truncate', 'rename']]
@@ -214,8 +213,8 @@ async function rot(world: IpamWorld): Promise<void> {
   if (router === undefined || !isWell || world.routers.some(({ hasRotted }) => hasRotted)) return
   router.die('kill')
   const bytes = router.files.contents(JOURNAL_PATH)
-  if (bytes === undefined || bytes.length <= HEADER_BYTES) return
-  const bit = 8 * HEADER_BYTES + randomBelow(world.random, 8 * (bytes.length - HEADER_BYTES))
+  if (bytes === undefined || bytes.length <= JOURNAL_HEADER_BYTES) return
+  const bit = 8 * JOURNAL_HEADER_BYTES + randomBelow(world.random, 8 * (bytes.length - JOURNAL_HEADER_BYTES))
   router.files.overwrite(
     JOURNAL_PATH,
     bytes.map((byte, at) => (at === bit >> 3 ? byte ^ (1 << (bit & 7)) : byte)),
