@@ -169,6 +169,20 @@ describe('detach', () => {
     expect(held(host.ipam)).toEqual([])
   })
 
+  test('leaves its address to another pod, which whoever spoke with the old one reaches at once', async () => {
+    await using host = await makeHost()
+    await using asker = await makeNetns()
+    const address = '10.32.0.9'
+    must(await attach(host, asker, 'asker'))
+    for (const containerId of ['old', 'new']) {
+      await using pod = await makeNetns()
+      must(await attach(host, pod, containerId, { addresses: [parseIpv4(address)] }))
+      await expect(asker.exec('ping', '-c', '1', '-W', '2', address)).resolves.toContain(' 0% packet loss')
+      must(await host.pods.detach(keyOf(containerId)))
+      await expect(asker.exec('ping', '-c', '1', '-W', '1', address)).rejects.toThrow()
+    }
+  })
+
   test('of all pods but those named, of one network only', async () => {
     await using host = await makeHost()
     await using one = await makeNetns()
