@@ -52,14 +52,20 @@ export type IcmpMessage =
       readonly fitsBytes?: number
     })
 
-export function encodeEchoRequest({ identifier, sequence }: Echo, payload: Uint8Array): Uint8Array {
+export function encodeEchoRequest(echo: Echo, payload: Uint8Array): Uint8Array {
+  const bytes = encodeEcho(ECHO_REQUEST, echo, payload)
+  viewOf(bytes).setUint16(2, checksum(bytes))
+  return bytes
+}
+
+/** Of either family, without its checksum. */
+export function encodeEcho(type: number, { identifier, sequence }: Echo, payload: Uint8Array): Uint8Array {
   const bytes = new Uint8Array(ICMP_HEADER_BYTES + payload.length)
-  const view = new DataView(bytes.buffer)
-  view.setUint8(0, ECHO_REQUEST)
+  const view = viewOf(bytes)
+  view.setUint8(0, type)
   view.setUint16(4, identifier)
   view.setUint16(6, sequence)
   bytes.set(payload, ICMP_HEADER_BYTES)
-  view.setUint16(2, checksum(bytes))
   return bytes
 }
 
@@ -85,7 +91,8 @@ function refusal(type: number, code: number, nextHopMtu: number): string {
   return UNREACHABLE_CODES[code] ?? `unreachable (code ${code})`
 }
 
-function echoOf(view: DataView): Echo {
+/** Of an echo message of either family. */
+export function echoOf(view: DataView): Echo {
   return { identifier: view.getUint16(4), sequence: view.getUint16(6) }
 }
 
@@ -97,7 +104,7 @@ function payloadOf(packet: Uint8Array): Uint8Array | undefined {
   return headerBytes >= IPV4_HEADER_BYTES && packet.length >= headerBytes ? packet.subarray(headerBytes) : undefined
 }
 
-function viewOf(bytes: Uint8Array): DataView {
+export function viewOf(bytes: Uint8Array): DataView {
   return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 }
 

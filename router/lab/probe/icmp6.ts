@@ -8,7 +8,7 @@
  * A raw socket receives what follows the IPv6 header, and learns the sender's address beside it. The kernel makes the checksum.
  */
 import { type Ipv6, ipv6OnLink } from '../../../mesh/base/ip.ts'
-import { type Echo, ICMP_HEADER_BYTES, type IcmpMessage } from './icmp.ts'
+import { type Echo, echoOf, encodeEcho, ICMP_HEADER_BYTES, type IcmpMessage, viewOf } from './icmp.ts'
 
 export const IPV6_HEADER_BYTES = 40
 const NEXT_HEADER_AT = 6
@@ -38,14 +38,8 @@ const UNREACHABLE_CODES: Readonly<Record<number, string>> = {
   6: 'network prohibited',
 }
 
-export function encodeEchoRequest6({ identifier, sequence }: Echo, payload: Uint8Array): Uint8Array {
-  const bytes = new Uint8Array(ICMP_HEADER_BYTES + payload.length)
-  const view = new DataView(bytes.buffer)
-  view.setUint8(0, ECHO_REQUEST)
-  view.setUint16(4, identifier)
-  view.setUint16(6, sequence)
-  bytes.set(payload, ICMP_HEADER_BYTES)
-  return bytes
+export function encodeEchoRequest6(echo: Echo, payload: Uint8Array): Uint8Array {
+  return encodeEcho(ECHO_REQUEST, echo, payload)
 }
 
 /** Undefined for whatever is not about an echo request, or is too short to tell. */
@@ -72,12 +66,4 @@ function refusal(type: number, code: number, nextHopMtu: number): string {
   if (type === TIME_EXCEEDED) return 'the packet went round until its time to live was over'
   if (type === TOO_BIG) return `packets of more than ${nextHopMtu} bytes do not fit`
   return UNREACHABLE_CODES[code] ?? `unreachable (code ${code})`
-}
-
-function echoOf(view: DataView): Echo {
-  return { identifier: view.getUint16(4), sequence: view.getUint16(6) }
-}
-
-function viewOf(bytes: Uint8Array): DataView {
-  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 }
