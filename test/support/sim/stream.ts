@@ -95,16 +95,10 @@ export class SimStream implements Stream {
   }
 
   #arrive(): void {
-    if (this.#isEnded && this.#inbox.shift() instanceof Uint8Array) this.#refuse()
+    // As after a crash that nobody saw: the kernel of this side knows of no such stream, and says so to whoever writes to it.
+    if (this.#isEnded && this.#inbox.shift() instanceof Uint8Array) this.#send('connection reset')
     this.#due += 1
     this.#host.run(() => this.#deliver())
-  }
-
-  /** The kernel of this side knows of no such stream any more: it says so to whoever writes to it, as after a crash that nobody saw. */
-  #refuse(): void {
-    const other = this.#other
-    if (other !== undefined)
-      this.#network.carry(this.local, this.remote.address, () => other.#host.run(() => other.#fail('connection reset')))
   }
 
   #deliver(): void {
